@@ -1,0 +1,13 @@
+//! The wasm half of the bundle: thin drivers of the core for the service worker and for the mesh worker.
+
+use wasm_bindgen::prelude::*;
+
+/// The version of this bundle, as in `Cargo.toml`.
+#[wasm_bindgen]
+pub fn version() -> String {
+    env!("CARGO_PKG_VERSION").to_owned()
+}
+
+fn main() {
+    console_error_panic_hook::set_once();
+}
