@@ -5,6 +5,10 @@
 //! `src/cli/` natively.
 
 pub mod digest;
+pub mod manifest;
+#[cfg(feature = "cli")]
+pub mod sign;
+pub mod verify;
 
 /// A moment or a span on the driver's own monotonic clock, in milliseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

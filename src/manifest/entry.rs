@@ -1,0 +1,56 @@
+//! One published file.
+
+use serde::Serialize;
+
+use crate::digest::Digest;
+
+/// A run of a file's bytes: the unit of hashing and exchange, addressed by its SHA-256.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Piece {
+    /// SHA-256 of the bytes.
+    pub digest: Digest,
+    /// How many bytes; never 0.
+    pub len: u32,
+}
+
+/// Where a file's bytes may go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Label {
+    /// Verified and cached, never sent to a peer.
+    Cache,
+    /// May be sent to peers.
+    Share,
+}
+
+/// One file of a published site.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Entry {
+    /// The path below the site's root: decoded, `/` between the parts, none in front (`a dir/x.js`).
+    pub path: String,
+    /// Length in bytes; the sum of the pieces' lengths.
+    pub size: u64,
+    /// SHA-256 of the whole file; its text form is what an `integrity` attribute would say.
+    pub integrity: Digest,
+    /// The media type (RFC 9110, section 8.3.1), with its parameters.
+    pub media_type: String,
+    /// Whether peers may have it.
+    pub label: Label,
+    /// Fetched when the worker installs: the offline shell.
+    pub precache: bool,
+    /// The headers that the owner declared for it, in order, names as written.
+    pub headers: Vec<(String, String)>,
+    /// The pieces in order; none for an empty file.
+    pub pieces: Vec<Piece>,
+}
+
+impl Entry {
+    /// Byte offset of each piece, in order.
+    pub fn offsets(&self) -> impl Iterator<Item = u64> + '_ {
+        self.pieces.iter().scan(0, |at, piece| {
+            let start = *at;
+            *at += u64::from(piece.len);
+            Some(start)
+        })
+    }
+}

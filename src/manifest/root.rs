@@ -1,0 +1,75 @@
+//! The root: the only signed thing of a site, under 1 KiB.
+
+use serde::{Deserialize, Serialize};
+
+use super::Policy;
+use crate::digest::Digest;
+
+/// The format version that this code reads and writes.
+pub const FORMAT: u32 = 1;
+
+/// The largest root (as compact JWS) that a reader accepts, in bytes.
+pub const MAX_ROOT_BYTES: usize = 4096;
+
+/// The JWS payload of `peerage/root.jws`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Root {
+    /// Format version of the whole manifest: [`FORMAT`].
+    pub format: u32,
+    /// The site id: base64url of the RFC 7638 thumbprint of the site's first public key.
+    pub site: String,
+    /// Grows with every publication: `max(previous + 1, Unix time)`.
+    pub version: u64,
+    /// When it was signed, Unix time in seconds.
+    pub issued: u64,
+    /// After this a root that the origin has not confirmed is not taken up, Unix time in seconds.
+    pub expires: u64,
+    /// Address of the top index page.
+    pub index: Digest,
+    /// Number of the signing key in the chain, from 1.
+    pub key: u32,
+    /// Files listed.
+    pub files: u64,
+    /// Their bytes, added up.
+    pub bytes: u64,
+    /// The owner's decisions.
+    #[serde(default)]
+    pub policy: Policy,
+    /// The site leaves Peerage: visitors unregister the worker and clean up.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub retired: bool,
+}
+
+/// A root that cannot be accepted.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadRoot {
+    /// Over [`MAX_ROOT_BYTES`].
+    #[error("the root is larger than {MAX_ROOT_BYTES} bytes")]
+    TooLarge,
+    /// Not a compact JWS (RFC 7515, section 7.1) with ES256 and our type: an SPA's HTML, for example.
+    #[error("not a signed root (a compact JWS with alg ES256): {0}")]
+    NotAJws(&'static str),
+    /// The payload is not a root's JSON.
+    #[error("the root's payload cannot be read: {0}")]
+    Payload(String),
+    /// Made by a version of Peerage that this one does not know.
+    #[error("the root has format version {0}; this version of Peerage reads {FORMAT}")]
+    UnknownFormat(u32),
+    /// Another site's root.
+    #[error("the root belongs to another site ({0})")]
+    OtherSite(String),
+    /// The signature does not match the key.
+    #[error("the root's signature does not match the site's key")]
+    Signature,
+    /// Older than one already seen.
+    #[error("the root has version {found}, older than {known}, which was seen before")]
+    Rollback {
+        /// Version of the root at hand.
+        found: u64,
+        /// Newest version known.
+        known: u64,
+    },
+    /// Past its expiry and not confirmed by the origin.
+    #[error("the root expired at Unix time {0}")]
+    Expired(u64),
+}
