@@ -1,0 +1,105 @@
+// Stock Chromium and Firefox, headless, each with a profile of its own on disk, kept on loopback.
+import puppeteer from 'puppeteer-core';
+import { adopt, removeFolder, stop, temporaryFolder } from './processes.mjs';
+import { until, within } from './wait.mjs';
+
+/** The browsers that this run covers. */
+export const BROWSERS = (process.env.PEERAGE_BROWSERS ?? 'chromium,firefox').split(',');
+
+const root = process.getuid?.() === 0;
+
+const CHROMIUM_ARGS = [
+  // As root there is no sandbox to be had.
+  ...(root ? ['--no-sandbox'] : []),
+  '--disable-gpu', '--disable-quic', '--no-first-run',
+  '--disable-background-networking', '--disable-component-update', '--disable-sync',
+  // 127.0.0.1 is offered as an ICE candidate only with this, and only to a page with a media permission.
+  '--allow-loopback-in-peer-connection', '--disable-features=WebRtcHideLocalIpsWithMdns',
+  // Every page stands for a visitor of its own: none is in the background.
+  '--disable-background-timer-throttling', '--disable-backgrounding-occluded-windows', '--disable-renderer-backgrounding',
+];
+
+const FIREFOX_PREFS = {
+  'media.peerconnection.ice.loopback': true,
+  'media.peerconnection.ice.obfuscate_host_addresses': false,
+  'media.peerconnection.ice.default_address_only': false,
+  'permissions.default.camera': 1,
+  'permissions.default.microphone': 1,
+  'network.manage-offline-status': false,
+  'network.captive-portal-service.enabled': false,
+  'network.connectivity-service.enabled': false,
+  'dom.serviceWorkers.enabled': true,
+  'dom.min_background_timeout_value': 4,
+  'dom.timeout.enable_budget_timer_throttling': false,
+};
+
+/** Puppeteer would attach to every service worker, hold its start for a debugger and keep it alive for ever. */
+const PAGES_ONLY = {
+  autoAttach: true, waitForDebuggerOnStart: false, flatten: true,
+  filter: [{ type: 'page', exclude: true }, { type: 'service_worker', exclude: true }, { type: 'shared_worker', exclude: true }, {}],
+};
+
+/**
+ * Starts a browser; `close()` ends it with all its processes and removes its profile.
+ * `args` and `prefs` add to the defaults (command line; Firefox preferences).
+ */
+export async function launch(kind, { args = [], prefs = {} } = {}) {
+  const profile = temporaryFolder(kind);
+  const common = {
+    headless: true, userDataDir: profile, protocolTimeout: 300_000, handleSIGINT: false, handleSIGTERM: false, handleSIGHUP: false,
+  };
+  const browser = await within(90_000, `${kind} to start`, kind === 'chromium'
+    ? puppeteer.launch({
+      ...common, browser: 'chrome', executablePath: process.env.CHROMIUM || '/usr/bin/chromium',
+      ignoreDefaultArgs: ['--disable-dev-shm-usage'], args: [...CHROMIUM_ARGS, ...args],
+    })
+    : puppeteer.launch({
+      ...common, browser: 'firefox', executablePath: process.env.FIREFOX || '/usr/bin/firefox-esr',
+      // Chrome-privileged evaluation is the only way to stop a service worker in Firefox.
+      args: ['--remote-allow-system-access', ...args], extraPrefsFirefox: { ...FIREFOX_PREFS, ...prefs },
+    }));
+  const process_ = browser.process();
+  adopt(process_);
+  if (kind === 'chromium') await browser._connection.send('Target.setAutoAttach', PAGES_ONLY);
+  return {
+    kind, browser,
+    async close() {
+      await within(10_000, `${kind} to close`, browser.close()).catch(() => {});
+      await stop(process_, 'SIGKILL');
+      removeFolder(profile);
+    },
+  };
+}
+
+/** Lets pages of `origin` offer their loopback address to other peers. Firefox is told by preferences. */
+export async function allowLoopback({ kind, browser }, origin) {
+  if (kind === 'chromium') await browser.defaultBrowserContext().overridePermissions(origin, ['camera', 'microphone']);
+}
+
+/** Stops every service worker of the browser, as the browser itself does with idle ones. */
+export async function stopServiceWorkers({ kind, browser }, page) {
+  if (kind === 'chromium') {
+    const session = await page.createCDPSession();
+    const running = new Map();
+    session.on('ServiceWorker.workerVersionUpdated', ({ versions }) => {
+      for (const { versionId, runningStatus } of versions) running.set(versionId, runningStatus);
+    });
+    await session.send('ServiceWorker.enable');
+    await session.send('ServiceWorker.stopAllWorkers');
+    await until('the service workers to stop', () => [...running.values()].every(status => status === 'stopped'));
+    await session.detach();
+    return;
+  }
+  const { result: { contexts: [window] } } = await browser.connection.send('browsingContext.getTree', { 'moz:scope': 'chrome' });
+  await browser.connection.send('script.evaluate', {
+    target: { context: window.context }, awaitPromise: true,
+    expression: `(async () => {
+      const manager = Cc["@mozilla.org/serviceworkers/manager;1"].getService(Ci.nsIServiceWorkerManager);
+      const all = manager.getAllRegistrations();
+      for (let i = 0; i < all.length; i++) {
+        const { activeWorker } = all.queryElementAt(i, Ci.nsIServiceWorkerRegistrationInfo);
+        if (activeWorker) await activeWorker.terminateWorker();
+      }
+    })()`,
+  });
+}

@@ -1,0 +1,135 @@
+// A story is a test over each browser (or pair of browsers), with a stage that holds everything it starts and clears it
+// away afterwards.
+import test from 'node:test';
+import { BROWSERS } from './browsers.mjs';
+import { Front } from './front.mjs';
+import { Origin, publish } from './peerage.mjs';
+import { removeFolder, temporaryFolder } from './processes.mjs';
+import { filesBelow, sha256File, urlPath, writeFiles, writeSite } from './site.mjs';
+import { Visitor } from './visitor.mjs';
+
+/** `[[kind], …]` and `[[kind, other], …]`: every browser, and every ordered pair, of this run. */
+export const EACH = BROWSERS.map(kind => [kind]);
+export const PAIRS = BROWSERS.flatMap(from => BROWSERS.map(to => [from, to]));
+
+/**
+ * Declares a story. `body(stage, ...kinds)` runs once for each element of `over`; what goes wrong is reported together
+ * with what each visitor saw.
+ */
+export function story(name, body, { over = EACH, timeout = 240_000 } = {}) {
+  for (const kinds of over) {
+    test(`${name} (${kinds.join(' <- ')})`, { timeout }, async context => {
+      const stage = new Stage(context);
+      try {
+        await body(stage, ...kinds);
+      } catch (error) {
+        console.error(await stage.diagnosis());
+        throw error;
+      } finally {
+        await stage.clear();
+      }
+    });
+  }
+}
+
+class Stage {
+  constructor(context) {
+    this.context = context;
+    this.origins = [];
+    this.visitors = [];
+    this.folders = [];
+  }
+
+  /** A line in the test report: a figure that is measured but not asserted. */
+  report(line) {
+    this.context.diagnostic(line);
+  }
+
+  folder(name) {
+    const folder = temporaryFolder(name);
+    this.folders.push(folder);
+    return folder;
+  }
+
+  /** Writes a site (see `writeSite`) and publishes it: a {@link Site}. */
+  async site(files, options) {
+    const site = new Site(this.folder('site'), this.folder('beside'), options?.at ?? '');
+    writeSite(site.folder, files);
+    await site.publish(options);
+    return site;
+  }
+
+  /** `peerage serve` for a site or a folder. */
+  async serve(site, options) {
+    const origin = await Origin.start(site.root ?? site, options);
+    this.origins.push(origin);
+    return origin;
+  }
+
+  /** A {@link Front} before an origin. */
+  async front(origin) {
+    const front = await Front.start(origin.url);
+    this.origins.push(front);
+    return front;
+  }
+
+  /** A visitor with a browser of its own, who may connect to others from pages of the origins started so far. */
+  async visitor(kind, { name = `${kind} ${this.visitors.length + 1}`, ...options } = {}) {
+    const visitor = await Visitor.start(kind, { name, allow: this.origins.map(({ url }) => url), ...options });
+    this.visitors.push(visitor);
+    return visitor;
+  }
+
+  async diagnosis() {
+    const parts = await Promise.all(this.visitors.map(visitor => visitor.diagnosis().catch(error => `${visitor.name}: ${error.message}`)));
+    return parts.join('\n\n');
+  }
+
+  async clear() {
+    await Promise.allSettled(this.visitors.map(visitor => visitor.close()));
+    await Promise.allSettled(this.origins.map(origin => origin.stop()));
+    for (const folder of this.folders) removeFolder(folder);
+  }
+}
+
+/** A published folder; with `at`, one that lies in a folder of a larger server. */
+class Site {
+  constructor(root, beside, at) {
+    Object.assign(this, { root, beside, at });
+    this.folder = at === '' ? root : `${root}/${at}`;
+  }
+
+  /** Publishes again what the folder holds now. */
+  async publish(options) {
+    this.report = await publish(this.folder, this.beside, options);
+    return this.report;
+  }
+
+  /** Writes further files, or other versions of those that are there. */
+  write(files) {
+    writeFiles(this.folder, files);
+  }
+
+  sha256(name) {
+    return sha256File(this.folder, name);
+  }
+
+  /** Whether each of a visitor's answers is a whole file, as it is on disk. Returns the differences as text. */
+  differences(answers, base) {
+    return answers.flatMap(({ url, status, sha256, error }) => {
+      const name = decodeURIComponent(new URL(url, base).pathname.slice(new URL(base).pathname.length));
+      const wanted = this.sha256(name);
+      return error === undefined && status === 200 && sha256 === wanted ? [] : [`${name}: ${error ?? `status ${status}, ${sha256}`} instead of ${wanted}`];
+    });
+  }
+
+  /** The site's own files, without what `publish` added. */
+  files() {
+    return filesBelow(this.folder).filter(name => !name.startsWith('peerage/') && name !== 'peerage-sw.js');
+  }
+
+  /** The URL of a file below `base`. */
+  url(base, name) {
+    return new URL(urlPath(name), base).href;
+  }
+}
