@@ -6,9 +6,12 @@
 
 pub mod digest;
 pub mod manifest;
+pub mod port;
+pub mod rng;
 #[cfg(feature = "cli")]
 pub mod sign;
 pub mod verify;
+pub mod wire;
 
 /// A moment or a span on the driver's own monotonic clock, in milliseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
