@@ -5,11 +5,16 @@
 //! `src/cli/` natively.
 
 pub mod digest;
+pub mod inject;
 pub mod manifest;
 pub mod port;
 pub mod rng;
+pub mod route;
 #[cfg(feature = "cli")]
 pub mod sign;
+pub mod site;
+pub mod store;
+pub mod transfer;
 pub mod verify;
 pub mod wire;
 

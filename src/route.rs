@@ -1,0 +1,168 @@
+//! Routing: what to do with a request, from facts about it and from the manifest, without IO.
+//!
+//! Whatever is not plainly a read of a listed file passes to the network untouched (promise 2): a proxy that guesses
+//! breaks sites.
+
+use crate::manifest::path_from_url;
+
+/// What a driver knows of a request, all of it as the Fetch standard names it.
+#[derive(Clone, Debug, Default)]
+pub struct Facts<'a> {
+    /// Method, upper case.
+    pub method: &'a str,
+    /// The URL's path below the site's root, percent-encoded, without the leading slash; `None` outside of it.
+    pub path: Option<&'a str>,
+    /// The query with its `?`; empty where there is none.
+    pub query: &'a str,
+    /// `Request.cache`.
+    pub cache: &'a str,
+    /// `Request.mode` is `navigate`.
+    pub navigation: bool,
+    /// The `Range` header.
+    pub range: Option<&'a str>,
+    /// `Authorization` or a conditional header (RFC 9110, section 13.1) set by the page.
+    pub conditional: bool,
+}
+
+/// Why a request goes to the network as it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pass {
+    /// Not GET or HEAD.
+    Method,
+    /// Outside the site, or a URL that no listed path can have.
+    Elsewhere,
+    /// A query: the answer may depend on it.
+    Query,
+    /// The page asks the origin explicitly (`no-store`, `reload`, `only-if-cached`).
+    CacheMode,
+    /// Authorization or a condition of the page's own.
+    Conditional,
+    /// A multiple or unreadable range.
+    Range,
+}
+
+/// A request that the manifest may answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Candidate {
+    /// The canonical path to look up.
+    pub path: String,
+    /// Only the header section is wanted.
+    pub head: bool,
+    /// The range asked for.
+    pub range: Option<ByteRange>,
+}
+
+/// One byte range as asked for (RFC 9110, section 14.1.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ByteRange {
+    /// `bytes=a-` or `bytes=a-b`: first and last, inclusive.
+    From(u64, Option<u64>),
+    /// `bytes=-n`: the last n bytes.
+    Suffix(u64),
+}
+
+impl ByteRange {
+    /// Reads a `Range` header with a single byte range.
+    pub fn parse(header: &str) -> Option<Self> {
+        let spec = header.strip_prefix("bytes=")?.trim();
+        let (first, last) = spec.split_once('-')?;
+        let number = |text: &str| {
+            let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+            if digits { text.parse::<u64>().ok() } else { None }
+        };
+        match (first.trim(), last.trim()) {
+            ("", last) => number(last).map(Self::Suffix),
+            (first, "") => number(first).map(|first| Self::From(first, None)),
+            (first, last) => {
+                let (first, last) = (number(first)?, number(last)?);
+                (first <= last).then_some(Self::From(first, Some(last)))
+            }
+        }
+    }
+
+    /// The half-open span of a representation of `size` bytes; `None` where it cannot be satisfied (416).
+    pub fn resolve(self, size: u64) -> Option<(u64, u64)> {
+        let (start, end) = match self {
+            Self::From(first, last) => (first, last.map_or(size, |last| last.saturating_add(1).min(size))),
+            Self::Suffix(n) => (size.saturating_sub(n), size),
+        };
+        (start < end).then_some((start, end))
+    }
+}
+
+/// Decides from the request alone. Synchronous and without the manifest, so that it can run before anything is loaded.
+pub fn decide(facts: &Facts<'_>) -> Result<Candidate, Pass> {
+    let head = match facts.method {
+        "GET" => false,
+        "HEAD" => true,
+        _ => return Err(Pass::Method),
+    };
+    let mut path = facts.path.and_then(path_from_url).ok_or(Pass::Elsewhere)?;
+    if !facts.query.is_empty() {
+        return Err(Pass::Query);
+    }
+    // A navigation's `reload` and `no-cache` come with the user's reload button, which the manifest answers freshly.
+    let explicit = matches!(facts.cache, "no-store" | "reload" | "only-if-cached");
+    if explicit && !facts.navigation {
+        return Err(Pass::CacheMode);
+    }
+    if facts.conditional {
+        return Err(Pass::Conditional);
+    }
+    let range = match facts.range {
+        Some(header) => Some(ByteRange::parse(header).ok_or(Pass::Range)?),
+        None => None,
+    };
+    if path.is_empty() || path.ends_with('/') {
+        path.push_str("index.html");
+    }
+    Ok(Candidate { path, head, range })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn get(path: &str) -> Facts<'_> {
+        Facts { method: "GET", path: Some(path), ..Facts::default() }
+    }
+
+    #[test]
+    fn reads_of_files_are_candidates() {
+        let path = |facts: &Facts<'_>| decide(facts).map(|c| c.path);
+        assert_eq!(path(&get("a%20b.js")), Ok("a b.js".into()));
+        assert_eq!(path(&get("")), Ok("index.html".into()));
+        assert_eq!(path(&get("docs/")), Ok("docs/index.html".into()));
+        assert!(decide(&Facts { method: "HEAD", ..get("x") }).unwrap().head);
+        assert!(decide(&Facts { cache: "reload", navigation: true, ..get("") }).is_ok());
+    }
+
+    #[test]
+    fn everything_else_passes() {
+        let why = |facts: Facts<'_>| decide(&facts).unwrap_err();
+        assert_eq!(why(Facts { method: "POST", ..get("x") }), Pass::Method);
+        assert_eq!(why(Facts { path: None, ..get("") }), Pass::Elsewhere);
+        assert_eq!(why(get("a%2Fb")), Pass::Elsewhere);
+        assert_eq!(why(Facts { query: "?v=1", ..get("x") }), Pass::Query);
+        assert_eq!(why(Facts { cache: "no-store", ..get("x") }), Pass::CacheMode);
+        assert_eq!(why(Facts { conditional: true, ..get("x") }), Pass::Conditional);
+        assert_eq!(why(Facts { range: Some("bytes=0-1,3-4"), ..get("x") }), Pass::Range);
+        assert_eq!(why(Facts { range: Some("lines=0-1"), ..get("x") }), Pass::Range);
+    }
+
+    #[test]
+    fn ranges_resolve_as_rfc_9110_says() {
+        let span = |header: &str, size| ByteRange::parse(header).and_then(|r| r.resolve(size));
+        assert_eq!(span("bytes=0-499", 1000), Some((0, 500)));
+        assert_eq!(span("bytes=500-", 1000), Some((500, 1000)));
+        assert_eq!(span("bytes=-200", 1000), Some((800, 1000)));
+        assert_eq!(span("bytes=-2000", 1000), Some((0, 1000)));
+        assert_eq!(span("bytes=900-5000", 1000), Some((900, 1000)));
+        assert_eq!(span("bytes=1000-", 1000), None);
+        assert_eq!(span("bytes=-0", 1000), None);
+        assert_eq!(span("bytes=0-", 0), None);
+        assert_eq!(ByteRange::parse("bytes=5-4"), None);
+        assert_eq!(ByteRange::parse("bytes=+5-"), None);
+        assert_eq!(ByteRange::parse("bytes=-"), None);
+    }
+}

@@ -1,0 +1,236 @@
+//! Which version of the site each document sees.
+//!
+//! A document that the manifest lists is **pinned** to the version that it was opened with, and so is all that it loads:
+//! versions never mix in a page. Each navigation asks the origin for its root and waits a moment for it; whatever is the
+//! newest version that is whole by then is opened. A root that the origin serves and that cannot be accepted (another
+//! key, an older version, an SPA's HTML) means that the owner left the path we know: everything passes through until a
+//! good root is seen, and never are old files served for ever (promise 3).
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::manifest::{BadRoot, Root};
+
+/// What a tab's requests are answered with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Pin {
+    /// This version of the site.
+    Version(u64),
+    /// The network.
+    Pass,
+}
+
+/// Whom a root came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Word {
+    /// The origin, over TLS.
+    Origin,
+    /// A neighbour.
+    Peer,
+}
+
+/// What a root whose signature matched is good for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The current version, confirmed.
+    Current,
+    /// A newer one: get the rest of it.
+    Newer,
+    /// The owner retired the site.
+    Retired,
+}
+
+/// The visitor's answer to the bar.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Answer {
+    /// Not asked yet, or no answer.
+    #[default]
+    Unasked,
+    /// Peers are fine.
+    Granted,
+    /// No peers.
+    Denied,
+}
+
+/// Bytes since this browser first came, by where they came from or went.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Bytes {
+    /// Read from the cache.
+    pub cache: u64,
+    /// Taken from peers.
+    pub peer: u64,
+    /// Taken from the origin.
+    pub origin: u64,
+    /// Sent to peers.
+    pub uploaded: u64,
+    /// Received twice, or received and not used.
+    pub wasted: u64,
+}
+
+/// What a worker remembers between its lives; everything else it rebuilds.
+///
+/// It lies in storage that any script of the same origin can write: a version floor and a consent are remembered here,
+/// not defended.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Site {
+    /// The roots of the versions that are whole or in use, as compact JWS, by version.
+    pub roots: BTreeMap<u64, String>,
+    /// The version that navigations open.
+    pub current: Option<u64>,
+    /// No root older than this is taken up.
+    pub floor: u64,
+    /// Why everything passes through, where it does.
+    pub passing: Option<String>,
+    /// Clients (documents and workers) by id.
+    pub pins: BTreeMap<String, Pin>,
+    /// The visitor's answer.
+    pub consent: Answer,
+    /// The visitor paused uploads.
+    pub paused: bool,
+    /// Bytes so far.
+    pub bytes: Bytes,
+    /// Pieces that did not verify, so far.
+    pub rejected: u64,
+}
+
+impl Site {
+    /// Judges a root whose signature matched, and remembers what follows for later roots.
+    pub fn judge(&self, root: &Root, word: Word, now: u64) -> Result<Verdict, BadRoot> {
+        if root.version < self.floor {
+            return Err(BadRoot::Rollback { found: root.version, known: self.floor });
+        }
+        if word == Word::Peer && root.expires <= now {
+            return Err(BadRoot::Expired(root.expires));
+        }
+        if root.retired {
+            // Only the origin's own word ends a site.
+            return if word == Word::Origin { Ok(Verdict::Retired) } else { Ok(Verdict::Current) };
+        }
+        if self.current == Some(root.version) { Ok(Verdict::Current) } else { Ok(Verdict::Newer) }
+    }
+
+    /// The origin confirmed the current version.
+    pub fn confirm(&mut self) {
+        self.passing = None;
+    }
+
+    /// A version is whole: navigations open it from now on.
+    pub fn switch(&mut self, version: u64, text: String) {
+        self.roots.insert(version, text);
+        self.current = Some(version);
+        self.floor = self.floor.max(version);
+        self.passing = None;
+    }
+
+    /// The origin's root could not be accepted.
+    pub fn pass(&mut self, why: &BadRoot) {
+        self.passing = Some(why.to_string());
+    }
+
+    /// The version that a client's requests are answered from; `None`: the network.
+    pub fn version_for(&self, client: &str) -> Option<u64> {
+        if self.passing.is_some() {
+            return None;
+        }
+        match self.pins.get(client) {
+            Some(Pin::Version(version)) => Some(*version),
+            Some(Pin::Pass) => None,
+            None => self.current,
+        }
+    }
+
+    /// Pins a client.
+    pub fn pin(&mut self, client: &str, pin: Pin) {
+        if !client.is_empty() {
+            self.pins.insert(client.to_owned(), pin);
+        }
+    }
+
+    /// Forgets clients that are gone and versions that nobody uses; returns the versions forgotten.
+    pub fn tidy(&mut self, alive: impl Fn(&str) -> bool) -> Vec<u64> {
+        self.pins.retain(|client, _| alive(client));
+        let used: Vec<_> = self.pins.values().copied().collect();
+        let current = self.current;
+        let is_used = |version: u64| current == Some(version) || used.contains(&Pin::Version(version));
+        let gone: Vec<_> = self.roots.keys().copied().filter(|&v| !is_used(v)).collect();
+        self.roots.retain(|&version, _| is_used(version));
+        gone
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::digest::Digest;
+    use crate::manifest::{FORMAT, Policy};
+
+    fn root(version: u64) -> Root {
+        Root {
+            format: FORMAT,
+            site: "s".into(),
+            version,
+            issued: 0,
+            expires: 1000,
+            index: Digest::of(b""),
+            key: 1,
+            files: 0,
+            bytes: 0,
+            policy: Policy::default(),
+            retired: false,
+        }
+    }
+
+    fn at(version: u64) -> Site {
+        let mut site = Site::default();
+        site.switch(version, "jws".into());
+        site
+    }
+
+    #[test]
+    fn versions_only_grow() {
+        let site = at(5);
+        assert_eq!(site.judge(&root(5), Word::Origin, 0), Ok(Verdict::Current));
+        assert_eq!(site.judge(&root(6), Word::Origin, 0), Ok(Verdict::Newer));
+        assert_eq!(site.judge(&root(4), Word::Origin, 0), Err(BadRoot::Rollback { found: 4, known: 5 }));
+    }
+
+    #[test]
+    fn expiry_gates_peers_only() {
+        let site = at(5);
+        assert_eq!(site.judge(&root(6), Word::Peer, 1000), Err(BadRoot::Expired(1000)));
+        assert_eq!(site.judge(&root(6), Word::Origin, 5000), Ok(Verdict::Newer));
+    }
+
+    #[test]
+    fn only_the_origin_retires_a_site() {
+        let retired = Root { retired: true, ..root(6) };
+        assert_eq!(at(5).judge(&retired, Word::Origin, 0), Ok(Verdict::Retired));
+        assert_ne!(at(5).judge(&retired, Word::Peer, 0), Ok(Verdict::Retired));
+    }
+
+    #[test]
+    fn a_tab_keeps_its_version_across_a_deploy() {
+        let mut site = at(5);
+        site.pin("tab", Pin::Version(5));
+        site.switch(6, "jws".into());
+        site.pin("new", Pin::Version(6));
+        assert_eq!(site.version_for("tab"), Some(5));
+        assert_eq!(site.version_for("new"), Some(6));
+        assert_eq!(site.tidy(|_| true), Vec::<u64>::new());
+        assert_eq!(site.tidy(|client| client == "new"), vec![5]);
+    }
+
+    #[test]
+    fn a_root_that_cannot_be_accepted_passes_everything_until_a_good_one() {
+        let mut site = at(5);
+        site.pass(&BadRoot::Signature);
+        assert_eq!(site.version_for("tab"), None);
+        site.confirm();
+        assert_eq!(site.version_for("tab"), Some(5));
+    }
+}

@@ -1,0 +1,292 @@
+//! The store: which pieces lie where in Cache Storage.
+//!
+//! A look-up there costs about a millisecond and a write two, whatever the size, so pieces lie together: a **segment** is
+//! one cache entry with a run of verified pieces, at most [`SEGMENT_BYTES`]. A small file is one segment; a large one
+//! has several, since Firefox reads the whole of an entry to give a part of it. The table of what lies where is kept in
+//! memory and written as one small snapshot. It may be older than the segments, so each segment also carries its own
+//! line of the table ([`Segment::describe`]), and a worker that finds itself started without a clean snapshot reads those.
+
+use std::collections::BTreeMap;
+
+use crate::digest::Digest;
+use crate::manifest::Piece;
+
+/// Most bytes in a segment, unless a single piece is larger.
+pub const SEGMENT_BYTES: u64 = 4 << 20;
+
+const MAGIC: &[u8; 4] = b"PGH1";
+/// A snapshot of more segments than this is not believed.
+const MAX_SEGMENTS: u32 = 1 << 20;
+const MAX_PIECES_A_SEGMENT: u32 = 1 << 16;
+
+/// Where a piece lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Number of the segment.
+    pub segment: u64,
+    /// First byte in it.
+    pub offset: u32,
+    /// Length in bytes.
+    pub len: u32,
+}
+
+/// One cache entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Segment {
+    /// The pieces in it, end to end.
+    pub pieces: Vec<Piece>,
+    /// Whether they may be sent to peers.
+    pub share: bool,
+    /// When it was last read or written, on the store's own count of uses.
+    pub used: u64,
+}
+
+impl Segment {
+    /// Bytes in it.
+    pub fn bytes(&self) -> u64 {
+        self.pieces.iter().map(|p| u64::from(p.len)).sum()
+    }
+
+    /// The segment's own line of the table, as it is kept with its bytes.
+    pub fn describe(&self) -> Vec<u8> {
+        let mut out = vec![u8::from(self.share)];
+        out.extend(self.used.to_le_bytes());
+        out.extend(u32::try_from(self.pieces.len()).unwrap_or(u32::MAX).to_le_bytes());
+        for piece in &self.pieces {
+            out.extend(piece.digest.0);
+            out.extend(piece.len.to_le_bytes());
+        }
+        out
+    }
+
+    /// Reads what [`Segment::describe`] wrote; the rest of the bytes comes along.
+    pub fn read(bytes: &[u8]) -> Option<(Self, &[u8])> {
+        let (share, rest) = bytes.split_first()?;
+        let (used, rest) = rest.split_first_chunk()?;
+        let (count, mut rest) = rest.split_first_chunk()?;
+        let count = u32::from_le_bytes(*count);
+        if count > MAX_PIECES_A_SEGMENT {
+            return None;
+        }
+        let mut pieces = Vec::new();
+        for _ in 0..count {
+            let (digest, after) = rest.split_first_chunk()?;
+            let (len, after) = after.split_first_chunk()?;
+            pieces.push(Piece { digest: Digest(*digest), len: u32::from_le_bytes(*len) });
+            rest = after;
+        }
+        Some((Self { pieces, share: *share == 1, used: u64::from_le_bytes(*used) }, rest))
+    }
+}
+
+/// The table.
+#[derive(Clone, Debug, Default)]
+pub struct Store {
+    segments: BTreeMap<u64, Segment>,
+    places: BTreeMap<Digest, Place>,
+    next: u64,
+    uses: u64,
+    bytes: u64,
+}
+
+impl Store {
+    /// Where a piece lies, if it does.
+    pub fn place(&self, digest: &Digest) -> Option<Place> {
+        self.places.get(digest).copied()
+    }
+
+    /// Bytes in all segments.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Distinct pieces.
+    pub fn pieces(&self) -> usize {
+        self.places.len()
+    }
+
+    /// All segments by number.
+    pub fn segments(&self) -> impl Iterator<Item = (u64, &Segment)> {
+        self.segments.iter().map(|(&n, s)| (n, s))
+    }
+
+    /// Pieces that may be sent to peers, and where they lie.
+    pub fn shared(&self) -> impl Iterator<Item = (Digest, Place)> + '_ {
+        self.places
+            .iter()
+            .map(|(d, p)| (*d, *p))
+            .filter(|(_, p)| self.segments.get(&p.segment).is_some_and(|s| s.share))
+    }
+
+    /// A number for a segment about to be written. Numbers are never used twice.
+    pub fn reserve(&mut self) -> u64 {
+        self.next += 1;
+        self.next
+    }
+
+    /// Puts a segment that was written into the table. A piece that lies elsewhere already is found here from now on.
+    pub fn insert(&mut self, number: u64, pieces: Vec<Piece>, share: bool) {
+        self.uses += 1;
+        let used = self.uses;
+        self.put(number, Segment { pieces, share, used });
+    }
+
+    fn put(&mut self, number: u64, segment: Segment) {
+        self.remove(number);
+        self.next = self.next.max(number);
+        self.uses = self.uses.max(segment.used);
+        let mut offset = 0;
+        for piece in &segment.pieces {
+            self.places.insert(piece.digest, Place { segment: number, offset, len: piece.len });
+            offset = offset.saturating_add(piece.len);
+        }
+        self.bytes += segment.bytes();
+        self.segments.insert(number, segment);
+    }
+
+    /// A segment that is gone; returns the pieces that are now nowhere.
+    pub fn remove(&mut self, number: u64) -> Vec<Digest> {
+        let Some(segment) = self.segments.remove(&number) else { return Vec::new() };
+        self.bytes -= segment.bytes();
+        let mut gone = Vec::new();
+        for piece in &segment.pieces {
+            if self.places.get(&piece.digest).is_some_and(|p| p.segment == number) {
+                self.places.remove(&piece.digest);
+                gone.push(piece.digest);
+            }
+        }
+        gone
+    }
+
+    /// Notes that a segment was read.
+    pub fn touch(&mut self, number: u64) {
+        self.uses += 1;
+        if let Some(segment) = self.segments.get_mut(&number) {
+            segment.used = self.uses;
+        }
+    }
+
+    /// The segments to delete, least recently used first, so that `budget` bytes are kept at most.
+    pub fn over(&self, budget: u64) -> Vec<u64> {
+        let mut excess = self.bytes.saturating_sub(budget);
+        let mut by_use: Vec<_> = self.segments.iter().map(|(&n, s)| (s.used, n, s.bytes())).collect();
+        by_use.sort_unstable();
+        let mut out = Vec::new();
+        for (_, number, bytes) in by_use {
+            if excess == 0 {
+                break;
+            }
+            excess = excess.saturating_sub(bytes);
+            out.push(number);
+        }
+        out
+    }
+
+    /// The whole table in bytes.
+    pub fn snapshot(&self) -> Vec<u8> {
+        let mut out = MAGIC.to_vec();
+        out.extend(self.next.to_le_bytes());
+        out.extend(u32::try_from(self.segments.len()).unwrap_or(u32::MAX).to_le_bytes());
+        for (number, segment) in &self.segments {
+            out.extend(number.to_le_bytes());
+            out.extend(segment.describe());
+        }
+        out
+    }
+
+    /// Reads a snapshot; `None` where it is damaged: the segments' own lines are read instead.
+    pub fn from_snapshot(bytes: &[u8]) -> Option<Self> {
+        let (magic, rest) = bytes.split_first_chunk::<4>()?;
+        let (next, rest) = rest.split_first_chunk()?;
+        let (count, mut rest) = rest.split_first_chunk()?;
+        let count = u32::from_le_bytes(*count);
+        if magic != MAGIC || count > MAX_SEGMENTS {
+            return None;
+        }
+        let mut store = Self { next: u64::from_le_bytes(*next), ..Self::default() };
+        for _ in 0..count {
+            let (number, after) = rest.split_first_chunk()?;
+            let (segment, after) = Segment::read(after)?;
+            store.put(u64::from_le_bytes(*number), segment);
+            rest = after;
+        }
+        rest.is_empty().then_some(store)
+    }
+
+    /// Takes up a segment found in the cache by its own line.
+    pub fn recover(&mut self, number: u64, line: &[u8]) -> bool {
+        match Segment::read(line) {
+            Some((segment, [])) => {
+                self.put(number, segment);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether a segment is in the table.
+    pub fn contains(&self, number: u64) -> bool {
+        self.segments.contains_key(&number)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pieces(names: &[&str]) -> Vec<Piece> {
+        names.iter().map(|n| Piece { digest: Digest::of(n.as_bytes()), len: 10 }).collect()
+    }
+
+    #[test]
+    fn pieces_are_found_where_they_were_put_and_again_from_a_snapshot() {
+        let mut store = Store::default();
+        let (first, second) = (store.reserve(), store.reserve());
+        store.insert(first, pieces(&["a", "b"]), true);
+        store.insert(second, pieces(&["c"]), false);
+        let again = Store::from_snapshot(&store.snapshot()).unwrap();
+        for store in [&store, &again] {
+            assert_eq!(store.place(&Digest::of(b"b")), Some(Place { segment: first, offset: 10, len: 10 }));
+            assert_eq!(store.shared().count(), 2);
+            assert_eq!((store.bytes(), store.pieces()), (30, 3));
+        }
+        assert_eq!(again.clone().reserve(), 3);
+    }
+
+    #[test]
+    fn a_piece_in_two_segments_outlives_one() {
+        let mut store = Store::default();
+        store.insert(1, pieces(&["a", "b"]), true);
+        store.insert(2, pieces(&["b"]), true);
+        assert_eq!(store.remove(1), vec![Digest::of(b"a")]);
+        assert!(store.place(&Digest::of(b"b")).is_some());
+        assert_eq!(store.bytes(), 10);
+    }
+
+    #[test]
+    fn the_least_recently_used_go_first() {
+        let mut store = Store::default();
+        for n in 1..=3 {
+            store.insert(n, pieces(&[&n.to_string()]), true);
+        }
+        store.touch(1);
+        assert_eq!(store.over(15), vec![2, 3]);
+        assert_eq!(store.over(30), Vec::<u64>::new());
+    }
+
+    #[test]
+    fn a_damaged_snapshot_is_refused_and_segments_speak_for_themselves() {
+        let mut store = Store::default();
+        store.insert(5, pieces(&["a", "b"]), true);
+        let bytes = store.snapshot();
+        for cut in 0..bytes.len() {
+            assert!(Store::from_snapshot(&bytes[..cut]).is_none());
+        }
+        let line = store.segments().next().unwrap().1.describe();
+        let mut recovered = Store::default();
+        assert!(recovered.recover(5, &line));
+        assert!(!recovered.recover(6, &line[1..]));
+        assert_eq!(recovered.place(&Digest::of(b"b")), store.place(&Digest::of(b"b")));
+        assert_eq!(recovered.reserve(), 6);
+    }
+}

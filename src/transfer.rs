@@ -1,0 +1,581 @@
+//! Transfer: one file on its way to whoever reads it, from the store, from the mesh and from the origin.
+//!
+//! There is one transfer for a file, however many requests want it: each request is a **reader** with a span of pieces
+//! and a demand, so concurrent requests share one download. Pieces within a window ahead of a reader are obtained, each
+//! from the first place that has it:
+//!
+//! ```text
+//!   in the store?      Read      verified again on the way
+//!   a neighbour's?     Ask       the mesh answers, or says that it won't, or stalls: then the origin is asked as well
+//!   otherwise          Fetch     a run of consecutive pieces: the whole file by plain GET, less by Range
+//! ```
+//!
+//! What was fetched is stored in spans of a few megabytes (see [`crate::store`]) and let go when no reader needs it, so
+//! memory is bounded by the window however large the file and however slow the reader. Bodies are of any type `B`: in a
+//! browser they stay JavaScript buffers, and only [`Verified`] ones are taken.
+//!
+//! Where the origin's bytes don't match, the manifest and the origin are of different versions, or a cache between is
+//! stale: the newest root is asked for, then the kept old file, then the origin past the HTTP cache; after that the
+//! readers fail, and the driver passes the origin's own answer through.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
+
+use crate::Millis;
+use crate::manifest::Piece;
+use crate::store::SEGMENT_BYTES;
+use crate::verify::Verified;
+
+/// How far ahead of a reader pieces are obtained, in bytes: enough to keep several neighbours busy.
+const WINDOW: u64 = 8 << 20;
+/// A mesh that has sent nothing for this long is hedged at the origin.
+const STALL_MS: u64 = 700;
+/// A mesh that has sent nothing for this long is given up for what was asked of it.
+const PATIENCE_MS: u64 = 10_000;
+/// How much of what a stalled mesh owes is fetched from the origin at once, in bytes.
+const HEDGE: u64 = 1 << 20;
+
+/// A request's number, chosen by the driver.
+pub type ReaderId = u32;
+/// A fetch's number, chosen here.
+pub type RunId = u32;
+
+/// Where bytes came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Source {
+    /// Cache Storage.
+    Cache,
+    /// A neighbour.
+    Peer,
+    /// The origin.
+    Origin,
+}
+
+/// How the origin is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Via {
+    /// The file's own URL.
+    Plain,
+    /// `peerage/old/<sha256>`: the file as it was when this version was published.
+    Old,
+    /// The file's own URL, past the HTTP cache.
+    Reload,
+}
+
+/// Why the origin gave nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// No answer: offline, refused, reset.
+    Unreachable,
+    /// An answer that is not the file: another status, or opaque.
+    Status(u16),
+    /// Bytes that do not match the manifest.
+    Mismatch,
+}
+
+/// What happened.
+#[derive(Debug)]
+pub enum Input<B> {
+    /// A request wants these pieces, in order.
+    Open(ReaderId, Range<usize>),
+    /// It can take one more piece.
+    Pull(ReaderId),
+    /// It was aborted.
+    Close(ReaderId),
+    /// The store gave a piece, or could not.
+    Read(usize, Option<Verified<B>>),
+    /// Pieces were written to the store, or could not be.
+    Stored(Range<usize>, bool),
+    /// A piece came from the mesh.
+    Piece(usize, Verified<B>),
+    /// The mesh won't send this piece.
+    Gone(usize),
+    /// Whether a mesh with a neighbour is there.
+    Mesh(bool),
+    /// A piece of a run came from the origin.
+    Fetched(RunId, usize, Verified<B>),
+    /// A run ended: all of it came, or a fault.
+    Ended(RunId, Result<(), Fault>),
+    /// Time passed.
+    Tick,
+}
+
+/// What to do.
+#[derive(Debug)]
+pub enum Output<B> {
+    /// Read a piece from the store and verify it.
+    Read(usize),
+    /// Ask the mesh for these pieces, wanted in this order.
+    Ask(Vec<usize>),
+    /// These are no longer wanted from the mesh.
+    Cancel(Vec<usize>),
+    /// Fetch consecutive pieces from the origin.
+    Fetch {
+        /// Number of this run.
+        run: RunId,
+        /// The pieces.
+        pieces: Range<usize>,
+        /// By which URL.
+        via: Via,
+    },
+    /// A run is no longer wanted.
+    Stop(RunId),
+    /// Hand a piece to a request.
+    Emit(ReaderId, usize, Source, Verified<B>),
+    /// A request has all it asked for.
+    Finished(ReaderId),
+    /// A request can't be given what it asked for.
+    Failed(ReaderId, Fault),
+    /// Write consecutive pieces, from this index, to the store.
+    Store(usize, Vec<Verified<B>>),
+    /// The origin has other bytes than the manifest: ask for its newest root.
+    Stale,
+    /// This many bytes came twice.
+    Wasted(Source, u64),
+}
+
+#[derive(Debug)]
+struct Slot<B> {
+    body: Option<(Source, Verified<B>)>,
+    /// In the store.
+    local: bool,
+    /// Being read from the store.
+    reading: bool,
+    /// Being written to the store.
+    storing: bool,
+    /// Wanted from the mesh.
+    asked: bool,
+    /// The mesh won't, or was too slow.
+    refused: bool,
+    /// Part of the run under way.
+    fetching: bool,
+}
+
+impl<B> Slot<B> {
+    fn is_idle(&self) -> bool {
+        self.body.is_none() && !self.reading && !self.fetching
+    }
+
+    /// Came from outside and is not yet on its way to the store.
+    fn is_fresh(&self) -> bool {
+        !self.local && !self.storing && self.body.as_ref().is_some_and(|(source, _)| *source != Source::Cache)
+    }
+}
+
+#[derive(Debug)]
+struct Reader {
+    next: usize,
+    end: usize,
+    demand: u32,
+}
+
+#[derive(Debug)]
+struct Run {
+    id: RunId,
+    pieces: Range<usize>,
+    next: usize,
+}
+
+/// The machine. One for each file that is being read.
+#[derive(Debug)]
+pub struct Transfer<B> {
+    pieces: Vec<Piece>,
+    share: bool,
+    slots: Vec<Slot<B>>,
+    spans: Vec<Range<usize>>,
+    readers: BTreeMap<ReaderId, Reader>,
+    run: Option<Run>,
+    runs: RunId,
+    via: Via,
+    fault: Option<Fault>,
+    mesh: bool,
+    /// When the mesh was last hedged or heard; `None` while nothing is asked of it.
+    waiting: Option<Millis>,
+    /// When the mesh last did something for this transfer.
+    heard: Millis,
+    out: VecDeque<Output<B>>,
+}
+
+impl<B: Clone> Transfer<B> {
+    /// A transfer of a file with these pieces. `share`: the mesh may be asked. `local`: what the store has.
+    pub fn new(pieces: Vec<Piece>, share: bool, mesh: bool, local: impl Fn(&Piece) -> bool) -> Self {
+        let slots = pieces
+            .iter()
+            .map(|piece| Slot {
+                body: None,
+                local: local(piece),
+                reading: false,
+                storing: false,
+                asked: false,
+                refused: false,
+                fetching: false,
+            })
+            .collect();
+        Self {
+            spans: spans(&pieces),
+            slots,
+            share,
+            pieces,
+            readers: BTreeMap::new(),
+            run: None,
+            runs: 0,
+            via: Via::Plain,
+            fault: None,
+            mesh,
+            waiting: None,
+            heard: Millis(0),
+            out: VecDeque::new(),
+        }
+    }
+
+    /// Takes what happened, and decides.
+    pub fn handle(&mut self, input: Input<B>, now: Millis) {
+        match input {
+            Input::Open(id, span) => {
+                let span = span.start.min(self.pieces.len())..span.end.min(self.pieces.len());
+                self.readers.insert(id, Reader { next: span.start, end: span.end, demand: 0 });
+            }
+            Input::Pull(id) => {
+                if let Some(reader) = self.readers.get_mut(&id) {
+                    reader.demand = reader.demand.saturating_add(1);
+                }
+            }
+            Input::Close(id) => {
+                self.readers.remove(&id);
+            }
+            Input::Read(at, body) => self.read(at, body),
+            Input::Stored(span, kept) => {
+                for slot in self.slots.get_mut(span).into_iter().flatten() {
+                    slot.storing = false;
+                    slot.local = kept;
+                    if !kept && let Some((source, _)) = &mut slot.body {
+                        // It can't be kept: from now on it counts as read, so that it is not written again.
+                        *source = Source::Cache;
+                    }
+                }
+            }
+            Input::Piece(at, body) => self.arrived(at, Source::Peer, body, now),
+            Input::Gone(at) => {
+                if let Some(slot) = self.slots.get_mut(at) {
+                    (slot.asked, slot.refused) = (false, true);
+                }
+                (self.waiting, self.heard) = (Some(now), now);
+            }
+            Input::Mesh(up) => {
+                self.mesh = up;
+                for slot in &mut self.slots {
+                    slot.asked = slot.asked && up;
+                    slot.refused = slot.refused && !up;
+                }
+            }
+            Input::Fetched(run, at, body) => {
+                if self.run.as_ref().is_some_and(|r| r.id == run) {
+                    self.arrived(at, Source::Origin, body, now);
+                } else {
+                    self.waste(Source::Origin, at);
+                }
+            }
+            Input::Ended(run, end) => self.ended(run, end),
+            Input::Tick => {}
+        }
+        self.plan(now);
+    }
+
+    /// The next thing to do.
+    pub fn poll(&mut self) -> Option<Output<B>> {
+        self.out.pop_front()
+    }
+
+    /// When [`Input::Tick`] is due.
+    pub fn deadline(&self) -> Option<Millis> {
+        self.waiting.filter(|_| !self.readers.is_empty()).map(|since| since + STALL_MS)
+    }
+
+    /// Whether a run should read on: back-pressure from the readers to the origin.
+    pub fn may_fetch(&self, run: RunId) -> bool {
+        self.run.as_ref().is_some_and(|r| r.id == run && self.wanted(r.next))
+    }
+
+    /// Whether nothing is left to do: no reader, nothing on its way to the store.
+    pub fn is_done(&self) -> bool {
+        self.readers.is_empty() && self.out.is_empty() && !self.slots.iter().any(|s| s.storing)
+    }
+
+    /// The pieces, in order.
+    pub fn pieces(&self) -> &[Piece] {
+        &self.pieces
+    }
+
+    fn read(&mut self, at: usize, body: Option<Verified<B>>) {
+        let Some(slot) = self.slots.get_mut(at) else { return };
+        slot.reading = false;
+        match body {
+            Some(body) if slot.body.is_none() => slot.body = Some((Source::Cache, body)),
+            Some(_) => {}
+            // Evicted, or damaged on disk: obtained anew.
+            None => slot.local = false,
+        }
+    }
+
+    fn arrived(&mut self, at: usize, source: Source, body: Verified<B>, now: Millis) {
+        if source == Source::Peer {
+            (self.waiting, self.heard) = (Some(now), now);
+        }
+        if let Some(run) = self.run.as_mut().filter(|run| source == Source::Origin && run.pieces.contains(&at)) {
+            run.next = at + 1;
+        }
+        let Some(slot) = self.slots.get_mut(at) else { return };
+        let was_asked = std::mem::take(&mut slot.asked);
+        slot.fetching = slot.fetching && source != Source::Origin;
+        if slot.body.is_some() || slot.local {
+            self.waste(source, at);
+            return;
+        }
+        slot.body = Some((source, body));
+        if source == Source::Origin && was_asked {
+            self.out.push_back(Output::Cancel(vec![at]));
+        }
+    }
+
+    fn waste(&mut self, source: Source, at: usize) {
+        let bytes = self.pieces.get(at).map_or(0, |p| u64::from(p.len));
+        self.out.push_back(Output::Wasted(source, bytes));
+    }
+
+    fn ended(&mut self, id: RunId, end: Result<(), Fault>) {
+        let Some(run) = self.run.take_if(|run| run.id == id) else { return };
+        for slot in &mut self.slots[run.pieces] {
+            slot.fetching = false;
+        }
+        let Err(fault) = end else { return };
+        if fault == Fault::Mismatch && self.via == Via::Plain {
+            self.out.push_back(Output::Stale);
+        }
+        match (fault, self.via) {
+            (Fault::Unreachable, _) | (_, Via::Reload) => self.fault = Some(fault),
+            (_, Via::Plain) => self.via = Via::Old,
+            (_, Via::Old) => self.via = Via::Reload,
+        }
+    }
+
+    fn plan(&mut self, now: Millis) {
+        self.emit();
+        self.give_up(now);
+        self.obtain(now);
+        self.fail();
+        self.drop_run();
+        self.store();
+        self.release();
+        if !self.slots.iter().any(|slot| slot.asked && slot.body.is_none()) {
+            self.waiting = None;
+        }
+    }
+
+    fn emit(&mut self) {
+        let (slots, out) = (&self.slots, &mut self.out);
+        self.readers.retain(|&id, reader| {
+            while reader.demand > 0 && reader.next < reader.end {
+                let Some((source, body)) = &slots[reader.next].body else { break };
+                out.push_back(Output::Emit(id, reader.next, *source, body.clone()));
+                reader.next += 1;
+                reader.demand -= 1;
+            }
+            let open = reader.next < reader.end;
+            if !open {
+                out.push_back(Output::Finished(id));
+            }
+            open
+        });
+    }
+
+    /// A mesh that has been silent for too long owes nothing any more.
+    fn give_up(&mut self, now: Millis) {
+        if self.waiting.is_none() || now.since(self.heard) < PATIENCE_MS {
+            return;
+        }
+        let asked: Vec<_> = (0..self.slots.len()).filter(|&at| self.slots[at].asked).collect();
+        for &at in &asked {
+            (self.slots[at].asked, self.slots[at].refused) = (false, true);
+        }
+        self.waiting = None;
+        if !asked.is_empty() {
+            self.out.push_back(Output::Cancel(asked));
+        }
+    }
+
+    /// Looks at each piece in a reader's window that nobody is getting yet.
+    fn obtain(&mut self, now: Millis) {
+        let stalled = self.waiting.is_some_and(|since| now.since(since) >= STALL_MS);
+        let mut ask = Vec::new();
+        let mut missing: Option<(usize, usize)> = None;
+        let mut hedged = 0;
+        let windows: Vec<_> = self.readers.values().map(|reader| (self.window(reader), reader.end)).collect();
+        for (window, end) in windows {
+            for at in window {
+                let len = u64::from(self.pieces[at].len);
+                let slot = &mut self.slots[at];
+                if !slot.is_idle() {
+                    continue;
+                }
+                if slot.local {
+                    slot.reading = true;
+                    self.out.push_back(Output::Read(at));
+                } else if slot.asked {
+                    if stalled && hedged < HEDGE {
+                        hedged += len;
+                        missing = missing.or(Some((at, end)));
+                    }
+                } else if self.share && self.mesh && !slot.refused {
+                    slot.asked = true;
+                    ask.push(at);
+                } else {
+                    missing = missing.or(Some((at, end)));
+                }
+            }
+        }
+        if !ask.is_empty() {
+            if self.waiting.is_none() {
+                (self.waiting, self.heard) = (Some(now), now);
+            }
+            self.out.push_back(Output::Ask(ask));
+        }
+        if stalled {
+            // One hedge a stall: the next is due when the mesh has had as long again.
+            self.waiting = Some(now);
+        }
+        if let Some((from, end)) = missing.filter(|_| self.run.is_none() && self.fault.is_none()) {
+            self.fetch(from, end, stalled);
+        }
+    }
+
+    /// Starts a run from `from`: to the next piece that comes from elsewhere, or as far as the reader goes.
+    fn fetch(&mut self, from: usize, end: usize, hedge: bool) {
+        let mut bytes = 0;
+        let mut to = from;
+        while to < end {
+            let slot = &self.slots[to];
+            let from_mesh = self.share && self.mesh && !slot.refused;
+            let limit = if hedge && slot.asked { bytes >= HEDGE } else { from_mesh };
+            if to > from && (!slot.is_idle() || slot.local || limit) {
+                break;
+            }
+            bytes += u64::from(self.pieces[to].len);
+            to += 1;
+        }
+        for slot in &mut self.slots[from..to] {
+            slot.fetching = true;
+        }
+        self.runs += 1;
+        self.run = Some(Run { id: self.runs, pieces: from..to, next: from });
+        self.out.push_back(Output::Fetch { run: self.runs, pieces: from..to, via: self.via });
+    }
+
+    /// Readers whose next piece nobody can give.
+    fn fail(&mut self) {
+        let Some(fault) = self.fault else { return };
+        let (slots, out) = (&self.slots, &mut self.out);
+        self.readers.retain(|&id, reader| {
+            let slot = &slots[reader.next];
+            let lost = slot.is_idle() && !slot.asked && !slot.local;
+            if lost {
+                out.push_back(Output::Failed(id, fault));
+            }
+            !lost
+        });
+        if self.readers.is_empty() {
+            // The next reader tries afresh: the network may be back.
+            (self.fault, self.via) = (None, Via::Plain);
+        }
+    }
+
+    fn drop_run(&mut self) {
+        let wanted = |at: usize| self.readers.values().any(|r| r.next <= at && at < r.end);
+        if self.run.as_ref().is_some_and(|run| !(run.next..run.pieces.end).any(wanted))
+            && let Some(run) = self.run.take_if(|run| run.next < run.pieces.end)
+        {
+            for slot in &mut self.slots[run.pieces] {
+                slot.fetching = false;
+            }
+            self.out.push_back(Output::Stop(run.id));
+        }
+        if self.readers.is_empty() {
+            let asked: Vec<_> = (0..self.slots.len()).filter(|&at| self.slots[at].asked).collect();
+            for &at in &asked {
+                self.slots[at].asked = false;
+            }
+            if !asked.is_empty() {
+                self.out.push_back(Output::Cancel(asked));
+            }
+        }
+    }
+
+    /// Hands spans to the store when they are whole; when nobody reads any more, whatever has come.
+    fn store(&mut self) {
+        let last = self.readers.is_empty();
+        for span in self.spans.clone() {
+            let whole = self.slots[span.clone()].iter().all(|slot| slot.local || slot.storing || slot.body.is_some());
+            if !whole && !last {
+                continue;
+            }
+            let mut at = span.start;
+            while at < span.end {
+                let end = (at..span.end).find(|&n| !self.slots[n].is_fresh()).unwrap_or(span.end);
+                let mut bodies = Vec::with_capacity(end - at);
+                for slot in &mut self.slots[at..end] {
+                    slot.storing = true;
+                    bodies.extend(slot.body.as_ref().map(|(_, body)| body.clone()));
+                }
+                if !bodies.is_empty() {
+                    self.out.push_back(Output::Store(at, bodies));
+                }
+                at = end.max(at + 1);
+            }
+        }
+    }
+
+    /// Lets go of bodies that no reader will want soon and that the store has.
+    fn release(&mut self) {
+        let windows: Vec<_> = self.readers.values().map(|reader| self.window(reader)).collect();
+        for (at, slot) in self.slots.iter_mut().enumerate() {
+            if slot.body.is_some() && !slot.storing && !slot.is_fresh() && !windows.iter().any(|w| w.contains(&at)) {
+                slot.body = None;
+            }
+        }
+    }
+
+    fn wanted(&self, at: usize) -> bool {
+        self.readers.values().any(|reader| self.window(reader).contains(&at))
+    }
+
+    fn window(&self, reader: &Reader) -> Range<usize> {
+        let mut bytes = 0;
+        let ahead = self.pieces[reader.next..reader.end].iter().take_while(|piece| {
+            let within = bytes < WINDOW;
+            bytes += u64::from(piece.len);
+            within
+        });
+        reader.next..reader.next + ahead.count()
+    }
+}
+
+/// How a file's pieces are grouped into segments: in order, each at most [`SEGMENT_BYTES`] or one piece.
+fn spans(pieces: &[Piece]) -> Vec<Range<usize>> {
+    let mut spans = Vec::new();
+    let (mut start, mut bytes) = (0, 0);
+    for (at, piece) in pieces.iter().enumerate() {
+        let len = u64::from(piece.len);
+        if at > start && bytes + len > SEGMENT_BYTES {
+            spans.push(start..at);
+            (start, bytes) = (at, 0);
+        }
+        bytes += len;
+    }
+    if start < pieces.len() {
+        spans.push(start..pieces.len());
+    }
+    spans
+}
+
+#[cfg(test)]
+mod tests;

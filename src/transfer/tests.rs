@@ -1,0 +1,237 @@
+use super::*;
+use crate::digest::Digest;
+use crate::verify;
+
+/// A transfer, its outputs, and the clock.
+struct Rig {
+    transfer: Transfer<Vec<u8>>,
+    now: Millis,
+}
+
+const LEN: usize = 256 << 10;
+
+fn body(at: usize) -> Vec<u8> {
+    vec![u8::try_from(at % 251).unwrap(); LEN]
+}
+
+fn piece(at: usize) -> Piece {
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&at.to_be_bytes());
+    Piece { digest: Digest(bytes), len: u32::try_from(LEN).unwrap() }
+}
+
+fn verified(at: usize) -> Verified<Vec<u8>> {
+    verify::piece(body(at), LEN, piece(at).digest, &piece(at)).unwrap()
+}
+
+impl Rig {
+    fn new(count: usize, share: bool, mesh: bool, local: &[usize]) -> Self {
+        let here: Vec<_> = local.iter().map(|&at| piece(at).digest).collect();
+        let pieces = (0..count).map(piece).collect();
+        let transfer = Transfer::new(pieces, share, mesh, |p| here.contains(&p.digest));
+        Self { transfer, now: Millis(1000) }
+    }
+
+    fn put(&mut self, input: Input<Vec<u8>>) -> Vec<String> {
+        self.transfer.handle(input, self.now);
+        let mut said = Vec::new();
+        while let Some(output) = self.transfer.poll() {
+            said.push(match output {
+                Output::Read(at) => format!("read {at}"),
+                Output::Ask(list) => format!("ask {list:?}"),
+                Output::Cancel(list) => format!("cancel {list:?}"),
+                Output::Fetch { run, pieces, via } => format!("fetch {run} {pieces:?} {via:?}"),
+                Output::Stop(run) => format!("stop {run}"),
+                Output::Emit(reader, at, source, bytes) => {
+                    assert_eq!(*bytes, body(at));
+                    format!("emit {reader} {at} {source:?}")
+                }
+                Output::Finished(reader) => format!("finished {reader}"),
+                Output::Failed(reader, fault) => format!("failed {reader} {fault:?}"),
+                Output::Store(from, bodies) => format!("store {from}+{}", bodies.len()),
+                Output::Stale => "stale".into(),
+                Output::Wasted(source, bytes) => format!("wasted {source:?} {bytes}"),
+            });
+        }
+        said
+    }
+
+    /// Every reader takes all that comes.
+    fn open(&mut self, id: ReaderId, span: Range<usize>) -> Vec<String> {
+        let count = span.len();
+        let mut said = self.put(Input::Open(id, span));
+        for _ in 0..count {
+            said.extend(self.put(Input::Pull(id)));
+        }
+        said
+    }
+
+    fn fetched(&mut self, run: RunId, at: usize) -> Vec<String> {
+        self.put(Input::Fetched(run, at, verified(at)))
+    }
+
+    fn wait(&mut self, ms: u64) -> Vec<String> {
+        self.now = self.now + ms;
+        self.put(Input::Tick)
+    }
+}
+
+#[test]
+fn without_a_mesh_the_whole_file_is_one_fetch_and_one_segment() {
+    let mut rig = Rig::new(3, true, false, &[]);
+    assert_eq!(rig.open(1, 0..3), ["fetch 1 0..3 Plain"]);
+    assert_eq!(rig.fetched(1, 0), ["emit 1 0 Origin"]);
+    assert_eq!(rig.fetched(1, 1), ["emit 1 1 Origin"]);
+    assert_eq!(rig.fetched(1, 2), ["emit 1 2 Origin", "finished 1", "store 0+3"]);
+    assert!(!rig.transfer.is_done());
+    rig.put(Input::Ended(1, Ok(())));
+    rig.put(Input::Stored(0..3, true));
+    assert!(rig.transfer.is_done());
+}
+
+#[test]
+fn what_the_store_has_is_not_fetched() {
+    let mut rig = Rig::new(4, true, false, &[0, 2]);
+    assert_eq!(rig.open(1, 0..4), ["read 0", "read 2", "fetch 1 1..2 Plain"]);
+    assert_eq!(rig.put(Input::Read(0, Some(verified(0)))), ["emit 1 0 Cache"]);
+    assert_eq!(rig.fetched(1, 1), ["emit 1 1 Origin"]);
+    assert_eq!(rig.put(Input::Ended(1, Ok(()))), ["fetch 2 3..4 Plain"]);
+    assert_eq!(rig.put(Input::Read(2, Some(verified(2)))), ["emit 1 2 Cache"]);
+    assert_eq!(rig.fetched(2, 3), ["emit 1 3 Origin", "finished 1", "store 1+1", "store 3+1"]);
+}
+
+#[test]
+fn a_piece_that_cannot_be_read_back_is_fetched() {
+    let mut rig = Rig::new(1, false, false, &[0]);
+    assert_eq!(rig.open(1, 0..1), ["read 0"]);
+    assert_eq!(rig.put(Input::Read(0, None)), ["fetch 1 0..1 Plain"]);
+}
+
+#[test]
+fn the_mesh_gives_what_it_has_and_the_origin_the_rest() {
+    let mut rig = Rig::new(3, true, true, &[]);
+    assert_eq!(rig.open(1, 0..3), ["ask [0, 1, 2]"]);
+    assert_eq!(rig.put(Input::Gone(1)), ["fetch 1 1..2 Plain"]);
+    assert_eq!(rig.put(Input::Piece(0, verified(0))), ["emit 1 0 Peer"]);
+    assert_eq!(rig.fetched(1, 1), ["emit 1 1 Origin"]);
+    assert_eq!(rig.put(Input::Piece(2, verified(2))), ["emit 1 2 Peer", "finished 1", "store 0+3"]);
+}
+
+#[test]
+fn what_is_not_shared_is_never_asked_of_the_mesh() {
+    let mut rig = Rig::new(2, false, true, &[]);
+    assert_eq!(rig.open(1, 0..2), ["fetch 1 0..2 Plain"]);
+}
+
+#[test]
+fn a_stalled_mesh_is_hedged_and_the_first_answer_wins() {
+    let mut rig = Rig::new(8, true, true, &[]);
+    rig.open(1, 0..8);
+    assert_eq!(rig.transfer.deadline(), Some(Millis(1000 + STALL_MS)));
+    assert_eq!(rig.wait(STALL_MS - 1), Vec::<String>::new());
+    assert_eq!(rig.wait(1), ["fetch 1 0..4 Plain"]);
+    assert_eq!(rig.fetched(1, 0), ["cancel [0]", "emit 1 0 Origin"]);
+    assert_eq!(rig.put(Input::Piece(1, verified(1))), ["emit 1 1 Peer"]);
+    assert_eq!(rig.fetched(1, 1), [format!("wasted Origin {LEN}")]);
+}
+
+#[test]
+fn a_mesh_that_stays_silent_is_given_up_even_where_the_origin_is_gone() {
+    let mut rig = Rig::new(2, true, true, &[]);
+    rig.open(1, 0..2);
+    assert_eq!(rig.wait(STALL_MS), ["fetch 1 0..2 Plain"]);
+    assert_eq!(rig.put(Input::Ended(1, Err(Fault::Unreachable))), Vec::<String>::new());
+    while rig.now.0 < 1000 + PATIENCE_MS - STALL_MS {
+        assert_eq!(rig.wait(STALL_MS), Vec::<String>::new());
+    }
+    assert_eq!(rig.wait(STALL_MS), ["cancel [0, 1]", "failed 1 Unreachable"]);
+}
+
+#[test]
+fn when_the_mesh_goes_the_origin_gives_all() {
+    let mut rig = Rig::new(3, true, true, &[]);
+    rig.open(1, 0..3);
+    assert_eq!(rig.put(Input::Mesh(false)), ["fetch 1 0..3 Plain"]);
+}
+
+#[test]
+fn two_readers_share_one_download() {
+    let mut rig = Rig::new(2, true, false, &[]);
+    assert_eq!(rig.open(1, 0..2), ["fetch 1 0..2 Plain"]);
+    assert_eq!(rig.open(2, 0..2), Vec::<String>::new());
+    assert_eq!(rig.fetched(1, 0), ["emit 1 0 Origin", "emit 2 0 Origin"]);
+    assert_eq!(rig.put(Input::Close(1)), Vec::<String>::new());
+    assert_eq!(rig.fetched(1, 1), ["emit 2 1 Origin", "finished 2", "store 0+2"]);
+}
+
+#[test]
+fn bytes_that_differ_are_looked_for_in_the_old_file_and_past_the_http_cache_then_fail() {
+    let mut rig = Rig::new(2, true, false, &[]);
+    rig.open(1, 0..2);
+    rig.fetched(1, 0);
+    assert_eq!(rig.put(Input::Ended(1, Err(Fault::Mismatch))), ["stale", "fetch 2 1..2 Old"]);
+    assert_eq!(rig.put(Input::Ended(2, Err(Fault::Status(404)))), ["fetch 3 1..2 Reload"]);
+    assert_eq!(rig.put(Input::Ended(3, Err(Fault::Mismatch))), ["failed 1 Mismatch", "store 0+1"]);
+}
+
+#[test]
+fn an_unreachable_origin_fails_only_what_nobody_has() {
+    let mut rig = Rig::new(3, true, true, &[0]);
+    assert_eq!(rig.open(1, 0..3), ["read 0", "ask [1, 2]"]);
+    rig.put(Input::Read(0, Some(verified(0))));
+    assert_eq!(rig.put(Input::Gone(2)), ["fetch 1 2..3 Plain"]);
+    assert_eq!(rig.put(Input::Ended(1, Err(Fault::Unreachable))), Vec::<String>::new());
+    assert_eq!(rig.put(Input::Piece(1, verified(1))), ["emit 1 1 Peer", "failed 1 Unreachable", "store 1+1"]);
+}
+
+#[test]
+fn an_aborted_request_stops_its_fetch_and_keeps_what_came() {
+    let mut rig = Rig::new(4, true, false, &[]);
+    rig.open(1, 0..4);
+    rig.fetched(1, 0);
+    assert_eq!(rig.put(Input::Close(1)), ["stop 1", "store 0+1"]);
+    assert_eq!(rig.put(Input::Ended(1, Err(Fault::Unreachable))), Vec::<String>::new());
+}
+
+#[test]
+fn a_slow_reader_bounds_what_is_held() {
+    let mut rig = Rig::new(400, true, false, &[]);
+    rig.put(Input::Open(1, 0..400));
+    let mut held = 0;
+    let mut at = 0;
+    while rig.transfer.may_fetch(1) {
+        for line in rig.fetched(1, at) {
+            if let Some((from, count)) = line.strip_prefix("store ").and_then(|l| l.split_once('+')) {
+                let (from, count): (usize, usize) = (from.parse().unwrap(), count.parse().unwrap());
+                rig.put(Input::Stored(from..from + count, true));
+            }
+        }
+        at += 1;
+        held = held.max(rig.transfer.slots.iter().filter(|s| s.body.is_some()).count() as u64);
+    }
+    assert_eq!(held, WINDOW / LEN as u64);
+    assert_eq!(rig.put(Input::Pull(1))[0], "emit 1 0 Origin");
+    assert!(rig.transfer.may_fetch(1));
+}
+
+#[test]
+fn pieces_nobody_expects_do_no_harm() {
+    let mut rig = Rig::new(2, true, true, &[]);
+    assert_eq!(rig.put(Input::Piece(0, verified(0))), ["store 0+1"]);
+    assert_eq!(rig.put(Input::Piece(9, verified(9))), Vec::<String>::new());
+    assert_eq!(rig.put(Input::Gone(9)), Vec::<String>::new());
+    assert_eq!(rig.fetched(7, 1), [format!("wasted Origin {LEN}")]);
+    assert_eq!(rig.put(Input::Ended(7, Ok(()))), Vec::<String>::new());
+    rig.put(Input::Pull(3));
+    rig.put(Input::Stored(0..9, true));
+}
+
+#[test]
+fn a_full_store_does_not_stop_the_reader() {
+    let mut rig = Rig::new(2, true, false, &[]);
+    rig.open(1, 0..2);
+    rig.fetched(1, 0);
+    assert_eq!(rig.fetched(1, 1), ["emit 1 1 Origin", "finished 1", "store 0+2"]);
+    assert_eq!(rig.put(Input::Stored(0..2, false)), Vec::<String>::new());
+    assert!(rig.transfer.is_done());
+}
