@@ -50,7 +50,8 @@ pub fn allows_own_scripts(policy: &str) -> bool {
             (name == wanted).then(|| sources.split_ascii_whitespace().map(str::to_owned).collect::<Vec<_>>())
         })
     };
-    let Some(sources) = directive("script-src-elem").or_else(|| directive("script-src")).or_else(|| directive("default-src"))
+    let Some(sources) =
+        directive("script-src-elem").or_else(|| directive("script-src")).or_else(|| directive("default-src"))
     else {
         return true;
     };
