@@ -5,6 +5,7 @@
 //! `src/cli/` natively.
 
 pub mod digest;
+pub mod headers;
 pub mod inject;
 pub mod manifest;
 pub mod port;
@@ -14,6 +15,7 @@ pub mod route;
 pub mod sign;
 pub mod site;
 pub mod store;
+pub mod tracker;
 pub mod transfer;
 pub mod verify;
 pub mod wire;
