@@ -35,29 +35,15 @@
 
   // ---------------------------------------------------------------------------------------------- window.peerage
 
-  const EMPTY = {
-    version: 0,
-    peers: 0,
-    bytes: { cache: 0, peer: 0, origin: 0, uploaded: 0, wasted: 0 },
-    rejected: 0,
-    consent: "unasked",
-    leader: false,
-  };
-
   let state = null; // the service worker's last answer to hello
   let becomeReady;
 
   class Peerage extends EventTarget {
-    #ready = new Promise((resolve) => (becomeReady = resolve));
+    /** Resolves to true when a service worker has answered, to false where none will. Never rejects. */
+    ready = new Promise((resolve) => (becomeReady = resolve));
+    /** Why `ready` is false, as a sentence. */
+    reason = null;
 
-    /** Resolves to true when a service worker has answered, to false where none will (see `reason`). Never rejects. */
-    get ready() {
-      return this.#ready;
-    }
-    /** Why there is no service worker, as a sentence; null where there is one or it is too early to say. */
-    get reason() {
-      return reason;
-    }
     /** Whether this tab holds the mesh at the moment. */
     get leader() {
       return mesh !== null;
@@ -65,27 +51,31 @@
     /** Bytes by source, peers, version and consent. Where no service worker answers: what was last known, or zeros. */
     async stats() {
       const stats = await ask("stats");
-      return stats && !stats.error ? stats : (state?.stats ?? EMPTY);
+      if (stats && !stats.error) return stats;
+      const bytes = { cache: 0, peer: 0, origin: 0, uploaded: 0, wasted: 0 };
+      return state?.stats ?? { version: 0, peers: 0, bytes, rejected: 0, consent: "unasked", leader: false };
     }
     /** Where the bytes of the last answer for `url` came from; null where nothing is known about it. */
     async explain(url) {
-      const asked = resolveUrl(url);
-      return asked && (await ask("explain", { url: asked }));
+      try {
+        return await ask("explain", { url: new URL(url, document.baseURI).href });
+      } catch {
+        return null; // not a URL
+      }
     }
-    /** The visitor's answer, whoever asked the question. Resolves to the consent now in force. */
+    /** The visitor's answer, whoever asked. Resolves to the consent now in force: granted, denied or unasked. */
     async consent(value) {
       await update("consent", { value: Boolean(value) });
       return state?.consent ?? "unasked";
     }
     /** Stops sending to other visitors until `resume()`. Resolves to whether it is paused now. */
-    async pause() {
-      await update("pause", { value: true });
+    async pause(value = true) {
+      await update("pause", { value });
       return state?.paused ?? false;
     }
     /** Takes sending up again. Resolves to whether it is paused now. */
     async resume() {
-      await update("pause", { value: false });
-      return state?.paused ?? false;
+      return this.pause(false);
     }
     /** Deletes everything stored on this device, consent included. Resolves to whether the service worker said so. */
     async forget() {
@@ -95,7 +85,6 @@
     }
   }
 
-  let reason = null;
   const api = new Peerage();
   Object.defineProperty(window, "peerage", { value: api, configurable: true, enumerable: true });
 
@@ -108,13 +97,6 @@
   /** For promises that nobody awaits. */
   function quietly(promise) {
     promise.catch(complain);
-  }
-  function resolveUrl(url) {
-    try {
-      return new URL(url, document.baseURI).href;
-    } catch {
-      return null;
-    }
   }
 
   // ------------------------------------------------------------------------------------------ the service worker
@@ -154,7 +136,7 @@
       return false;
     }
     state = reply;
-    reason = null;
+    api.reason = null;
     becomeReady(true);
     showOrHideBar();
     joinOrLeave();
@@ -168,7 +150,7 @@
   function refresh() {
     refreshing ??= (async () => {
       for (let attempt = 0; attempt < HELLO_TRIES; attempt++) {
-        if (attempt > 0) await sleep(500 * 2 ** attempt);
+        if (attempt > 0) await new Promise((resolve) => setTimeout(resolve, 500 * 2 ** attempt));
         if (await update("hello")) return;
       }
       giveUp("the service worker does not answer");
@@ -177,12 +159,8 @@
   }
 
   function giveUp(why) {
-    if (!state) reason = why;
+    if (!state) api.reason = why;
     becomeReady(false);
-  }
-
-  function sleep(ms) {
-    return new Promise((resolve) => setTimeout(resolve, ms));
   }
 
   /** Script URLs are a Trusted Types sink; a site that enforces them without allowing "peerage" has no Peerage. */
@@ -378,25 +356,25 @@
 
   class Candidacy {
     #channel = new BroadcastChannel(NAME);
-    #abort = null; // takes back a waiting request
-    #release = null; // gives back the lock
-    #heard = performance.now();
+    #waiting = null; // takes back a request that waits for the lock
+    #release = null; // gives the lock back; null while this tab does not lead
+    #heard = performance.now(); // when the leader's heart last beat
     #looked = performance.now();
-    #left = false;
     #timer = setInterval(() => this.#look(), WATCH_MS);
+    #left = false;
 
     constructor() {
       this.#channel.onmessage = ({ data }) => {
         if (data?.beat) this.#heard = performance.now();
         if (data?.ask && this.#release) this.beat();
       };
-      this.#request({});
+      this.#request(false);
     }
 
     leave() {
       this.#left = true;
       clearInterval(this.#timer);
-      this.#abort?.abort();
+      this.#waiting?.abort();
       this.#depose();
       this.#channel.close();
     }
@@ -405,33 +383,29 @@
       if (!this.#left) this.#channel.postMessage({ beat: true });
     }
 
-    #request(options) {
-      const abort = options.steal ? null : new AbortController();
-      this.#abort = abort;
-      if (abort) options.signal = abort.signal;
+    #request(steal) {
       let release;
       const held = new Promise((resolve) => (release = resolve));
       const lead = () => {
-        if (this.#left) return;
+        if (this.#left) return undefined;
         this.#release = release;
         this.beat();
         mesh = new Mesh(state);
         return held;
       };
-      navigator.locks.request(NAME, options, lead).then(
-        () => {},
-        () => {
-          // Taken back by this tab (which asks anew itself), or stolen by another one.
-          if (this.#release !== release) return;
-          this.#depose();
-          if (!this.#left) this.#request({});
-        },
-      );
+      this.#waiting = steal ? null : new AbortController();
+      const options = steal ? { steal } : { signal: this.#waiting.signal };
+      navigator.locks.request(NAME, options, lead).catch(() => {
+        // Taken back by this tab itself, or else stolen by another: then it waits like the others.
+        if (this.#release !== release) return;
+        this.#depose();
+        this.#request(false);
+      });
     }
 
     #depose() {
       if (!this.#release) return;
-      mesh?.stop();
+      mesh.stop();
       mesh = null;
       this.#release();
       this.#release = null;
@@ -440,30 +414,28 @@
 
     #look() {
       const now = performance.now();
+      // A tab whose own timers were held up has no right to blame anyone.
       const slept = now - this.#looked > DOUBT_MS;
       this.#looked = now;
-      if (this.#release) {
-        if (now - this.#heard >= BEAT_MS) {
-          this.#heard = now;
-          this.beat();
-        }
-        mesh?.look(now, slept);
-        return;
-      }
+      if (slept) this.#heard = now;
       const silence = now - this.#heard;
-      // A tab whose own timers were held up has no right to blame the leader.
-      if (slept) this.#heard = Math.max(this.#heard, now - DOUBT_MS);
-      if (silence > DOUBT_MS) this.#channel.postMessage({ ask: true });
-      if (silence > SILENCE_MS && !slept) {
+      if (this.#release) {
+        mesh.look(now, slept);
+        if (!slept && silence < BEAT_MS) return;
+        this.#heard = now;
+        this.beat();
+      } else if (silence > SILENCE_MS) {
         this.#heard = now;
         setTimeout(() => this.#steal(now), Math.random() * JITTER_MS);
+      } else if (silence > DOUBT_MS) {
+        this.#channel.postMessage({ ask: true });
       }
     }
 
     #steal(since) {
       if (this.#left || this.#release || this.#heard > since) return;
-      this.#abort?.abort();
-      this.#request({ steal: true });
+      this.#waiting?.abort();
+      this.#request(true);
     }
   }
 
@@ -471,12 +443,13 @@
 
   let mesh = null; // while this tab leads
 
+  /** Keeps the mesh worker running, tells it what the service worker says, and makes the connections it asks for. */
   class Mesh {
     #state;
     #worker = null;
-    #links = new Map(); // connection number → Link
-    #beat = 0; // when the worker was last heard
-    #alive = false; // whether it was heard since it started
+    #links = new Map(); // connection number → link
+    #heard = 0; // when the worker was last heard
+    #silence = MESH_START_MS; // how long it may be silent
     #failures = 0;
     #restart = 0; // timer
 
@@ -487,66 +460,60 @@
 
     /** Sends one end of a fresh MessagePort to the mesh and the other to the service worker. */
     connect(to = worker()) {
-      if (!this.#worker || !to) return;
       const { port1, port2 } = new MessageChannel();
-      this.#worker.postMessage({ port: port1 }, [port1]);
-      to.postMessage({ peerage: "port" }, [port2]);
+      this.#tell({ port: port1 }, [port1]);
+      to?.postMessage({ peerage: "port" }, [port2]);
     }
 
-    /** Takes a newer state over: a change of limits is told to the worker, any other change starts it anew. */
+    /** Takes a newer state over: new limits are told to the worker, anything else starts it anew. */
     adopt(state) {
-      const old = this.#state;
-      this.#state = state;
-      if (!this.#worker) return;
       const essence = ({ wasm, infoHash, site, policy: { trackers, ice } }) =>
         JSON.stringify([wasm, infoHash, site, trackers, ice]);
-      if (essence(old) !== essence(state)) {
-        this.#failures = 0;
-        this.#halt();
-        this.#start();
-        return;
-      }
-      this.#worker.postMessage({ policy: limits(state) });
+      const changed = essence(this.#state) !== essence(state);
+      this.#state = state;
+      if (!changed) return this.#tell({ policy: limits(state) });
+      this.stop();
+      this.#failures = 0;
+      this.#start();
     }
 
     stop() {
       clearTimeout(this.#restart);
-      this.#halt();
+      for (const link of this.#links.values()) link.close();
+      this.#links.clear();
+      this.#tell({ stop: true });
+      const stopped = this.#worker;
+      this.#worker = null;
+      // In a page that is going away no timer fires any more, and an open socket in its worker would keep it out of the
+      // back/forward cache: there the end of the socket is the goodbye.
+      if (suspended) stopped?.terminate();
+      else setTimeout(() => stopped?.terminate(), 500);
     }
 
     /** Called several times a second: has the worker gone quiet? */
     look(now, slept) {
-      if (!this.#worker) return;
-      if (slept) this.#beat = now;
-      if (now - this.#beat > (this.#alive ? MESH_SILENCE_MS : MESH_START_MS)) this.#fail("the mesh worker went quiet");
+      if (slept) this.#heard = now;
+      if (this.#worker && now - this.#heard > this.#silence) this.#fail("the mesh worker went quiet");
     }
 
     #start() {
       const { wasm, infoHash, site, policy } = this.#state;
-      this.#beat = performance.now();
-      this.#alive = false;
+      this.#heard = performance.now();
+      this.#silence = MESH_START_MS;
       try {
         const started = new Worker(trusted(MESH), { name: "peerage mesh" });
         this.#worker = started;
-        started.onmessage = (event) => {
-          if (this.#worker === started) this.#obey(event.data);
+        started.onmessage = ({ data }) => {
+          if (this.#worker === started) this.#obey(data);
         };
         started.onerror = (event) => {
-          // Else the browser would report it as the page's own error.
-          event.preventDefault?.();
+          event.preventDefault(); // else the browser reports it as an error of the page
           if (this.#worker === started) this.#fail(event.message || "the mesh worker could not start");
         };
         const { port1, port2 } = new MessageChannel();
-        const start = {
-          wasm,
-          infoHash,
-          site,
-          trackers: policy.trackers,
-          ice: policy.ice,
-          policy: limits(this.#state),
-          port: port1,
-        };
-        started.postMessage({ start }, [port1]);
+        const { trackers, ice } = policy;
+        const start = { wasm, infoHash, site, trackers, ice, policy: limits(this.#state), port: port1 };
+        this.#tell({ start }, [port1]);
         worker()?.postMessage({ peerage: "port" }, [port2]);
       } catch (error) {
         this.#fail(error);
@@ -555,187 +522,144 @@
 
     #fail(why) {
       complain(why);
-      this.#halt();
-      const wait = Math.min(1000 * 2 ** this.#failures++, 60000);
-      clearTimeout(this.#restart);
-      this.#restart = setTimeout(() => this.#start(), wait);
-    }
-
-    #halt() {
-      for (const link of this.#links.values()) link.close();
-      this.#links.clear();
-      const halted = this.#worker;
-      this.#worker = null;
-      try {
-        halted?.postMessage({ stop: true });
-      } catch {
-        // It is gone already.
-      }
-      // In a page that is going away no timer fires any more, and an open socket in its worker would keep it out of the
-      // back/forward cache: there the socket's end is the goodbye.
-      if (suspended) halted?.terminate();
-      else setTimeout(() => halted?.terminate(), 500);
-    }
-
-    #obey(message) {
-      const link = this.#links.get(message.conn);
-      switch (message.cmd) {
-        case "beat":
-          this.#beat = performance.now();
-          this.#alive = true;
-          // Messages reach a hidden tab at once while its timers are held back, so the heart beats by this, too.
-          candidacy?.beat();
-          break;
-        case "offer":
-        case "accept":
-          link?.close();
-          // Asked again here, at the only place where connections are made.
-          if (mayConnect() && !suspended) this.#link(message.conn, message.cmd === "accept" ? message.sdp : null);
-          else this.#tell({ gone: { conn: message.conn, why: "no connections at the moment" } });
-          break;
-        case "answered":
-          link?.answered(message.sdp);
-          break;
-        case "send":
-          link?.send(message.data);
-          break;
-        case "close":
-          link?.close();
-          this.#links.delete(message.conn);
-          break;
-        case "error":
-          this.#fail(message.text);
-          break;
-      }
+      this.stop();
+      this.#restart = setTimeout(() => this.#start(), Math.min(1000 * 2 ** this.#failures++, 60000));
     }
 
     #tell(message, transfer = []) {
       this.#worker?.postMessage(message, transfer);
     }
 
-    #link(conn, offer) {
-      const link = new Link(conn, this.#state.policy.ice, (message, transfer) => {
-        if (this.#links.get(conn) === link) this.#tell(message, transfer);
+    #obey({ cmd, conn, sdp, data, text }) {
+      const link = this.#links.get(conn);
+      if (cmd === "beat") {
+        this.#heard = performance.now();
+        this.#silence = MESH_SILENCE_MS;
+        // Messages reach a hidden tab at once while its timers are held back: so the leader's heart beats by these, too.
+        candidacy?.beat();
+      } else if (cmd === "offer" || cmd === "accept") {
+        link?.close();
+        this.#connect(conn, sdp);
+      } else if (cmd === "close") {
+        link?.close();
+        this.#links.delete(conn);
+      } else if (cmd === "answered") {
+        link?.answered(sdp);
+      } else if (cmd === "send") {
+        link?.send(data);
+      } else if (cmd === "error") {
+        this.#fail(text);
+      }
+    }
+
+    #connect(conn, offer) {
+      // Consent is looked at here once more, at the only place where connections are made.
+      if (!mayConnect() || suspended) return this.#tell({ gone: { conn, why: "no connections at the moment" } });
+      const link = makeLink(conn, this.#state.policy.ice, offer, (message, transfer) => {
+        if (this.#links.get(conn) !== link) return;
+        this.#tell(message, transfer);
+        if (message.gone) this.#links.delete(conn);
       });
       this.#links.set(conn, link);
-      link.gone = () => this.#links.get(conn) === link && this.#links.delete(conn);
-      quietly(link.negotiate(offer));
+      link.negotiate();
     }
   }
 
-  function limits({ policy, paused }) {
-    return { upload_rate: policy.upload_rate, upload_budget: policy.upload_budget, paused };
+  function limits({ policy: { upload_rate, upload_budget }, paused }) {
+    return { upload_rate, upload_budget, paused };
   }
 
   // ------------------------------------------------------------------------------------------- a peer connection
 
-  class Link {
-    #conn;
-    #ice;
-    #tell;
-    #connection = null;
-    #channel = null; // only where the page relays
-    gone = () => {};
+  /**
+   * One RTCPeerConnection with one channel: makes an offer or, where `offer` is given, answers it. `tell` takes messages
+   * for the mesh worker.
+   */
+  function makeLink(conn, ice, offer, tell) {
+    let connection = null;
+    let relayed = null; // the channel, where this browser cannot transfer it
 
-    constructor(conn, ice, tell) {
-      this.#conn = conn;
-      this.#ice = ice ?? [];
-      this.#tell = tell;
-    }
-
-    /** Makes an offer, or answers the given one; tells the description once its candidates are in it. */
-    async negotiate(offer) {
+    async function negotiate() {
       try {
-        const connection = new RTCPeerConnection({ iceServers: this.#ice });
-        this.#connection = connection;
+        connection = new RTCPeerConnection({ iceServers: ice });
         connection.onconnectionstatechange = () => {
-          if (connection.connectionState === "failed") this.#lose("the connection failed");
+          if (connection?.connectionState === "failed") lose("the connection failed");
         };
-        if (offer === null) {
-          this.#hand(connection.createDataChannel("peerage", { ordered: true }));
-        } else {
-          connection.ondatachannel = (event) => this.#hand(event.channel);
+        if (offer) {
+          connection.ondatachannel = (event) => handOver(event.channel);
           await connection.setRemoteDescription({ type: "offer", sdp: offer });
+        } else {
+          handOver(connection.createDataChannel("peerage", { ordered: true }));
         }
         await connection.setLocalDescription();
         await gathered(connection);
         const { type, sdp } = connection.localDescription;
-        this.#tell({ sdp: { conn: this.#conn, type, sdp } });
+        tell({ sdp: { conn, type, sdp } });
       } catch (error) {
-        this.#lose(error.message);
+        lose(error.message);
       }
-    }
-
-    answered(sdp) {
-      this.#connection?.setRemoteDescription({ type: "answer", sdp }).catch((error) => this.#lose(error.message));
-    }
-
-    send(data) {
-      const channel = this.#channel;
-      try {
-        channel.send(data);
-        // Below the threshold no event comes, and the worker cannot see the buffer.
-        if (channel.bufferedAmount <= LOW_WATER) this.#low();
-      } catch (error) {
-        this.#lose(error.message);
-      }
-    }
-
-    close() {
-      const connection = this.#connection;
-      this.#connection = null;
-      this.#channel = null;
-      if (!connection) return;
-      connection.onconnectionstatechange = null;
-      connection.ondatachannel = null;
-      connection.close();
-    }
-
-    #lose(why) {
-      if (!this.#connection) return;
-      this.close();
-      this.#tell({ gone: { conn: this.#conn, why } });
-      this.gone();
     }
 
     /** A channel can be transferred only in the task that made it, before anything is sent over it. */
-    #hand(channel) {
-      const conn = this.#conn;
+    function handOver(channel) {
       try {
-        this.#tell({ channel: { conn, channel } }, [channel]);
-        return;
+        return tell({ channel: { conn, channel } }, [channel]);
       } catch {
-        // This browser cannot transfer channels: the page relays.
+        relay(channel);
       }
-      this.#channel = channel;
+    }
+
+    function relay(channel) {
+      relayed = channel;
       channel.binaryType = "arraybuffer";
       channel.bufferedAmountLowThreshold = LOW_WATER;
-      channel.onopen = () => this.#tell({ open: { conn } });
-      channel.onclose = () => this.#tell({ closed: { conn } });
-      channel.onbufferedamountlow = () => this.#low();
+      channel.onopen = () => tell({ open: { conn } });
+      channel.onclose = () => tell({ closed: { conn } });
+      channel.onbufferedamountlow = tellBuffered;
       channel.onmessage = ({ data }) => {
-        // Peerage sends no text; a peer that does gets no copy of it made.
-        if (data instanceof ArrayBuffer) this.#tell({ msg: { conn, data } }, [data]);
-        else this.#lose("a text message");
+        if (data instanceof ArrayBuffer) tell({ msg: { conn, data } }, [data]);
+        else lose("a text message"); // Peerage sends none
       };
-      this.#tell({ relay: { conn } });
-      if (channel.readyState === "open") this.#tell({ open: { conn } });
+      tell({ relay: { conn } });
+      if (channel.readyState === "open") channel.onopen();
     }
 
-    #low() {
-      if (this.#channel) this.#tell({ low: { conn: this.#conn, buffered: this.#channel.bufferedAmount } });
+    function tellBuffered() {
+      tell({ low: { conn, buffered: relayed.bufferedAmount } });
     }
+
+    function send(data) {
+      try {
+        relayed.send(data);
+        // Below the threshold no event comes, and the worker cannot see the buffer.
+        if (relayed.bufferedAmount <= LOW_WATER) tellBuffered();
+      } catch (error) {
+        lose(error.message);
+      }
+    }
+
+    function answered(sdp) {
+      connection?.setRemoteDescription({ type: "answer", sdp }).catch((error) => lose(error.message));
+    }
+
+    function close() {
+      connection?.close();
+      connection = null;
+    }
+
+    function lose(why) {
+      close();
+      tell({ gone: { conn, why } });
+    }
+
+    return { negotiate, answered, send, close };
   }
 
-  /** All candidates are in, or as many as came in time: descriptions are sent once, whole. */
+  /** All candidates are in, or as many as came in time: a description is sent once, whole. */
   function gathered(connection) {
     return new Promise((resolve) => {
-      const timer = setTimeout(resolve, GATHER_MS);
-      const look = () => {
-        if (connection.iceGatheringState !== "complete") return;
-        clearTimeout(timer);
-        resolve();
-      };
+      setTimeout(resolve, GATHER_MS);
+      const look = () => connection.iceGatheringState === "complete" && resolve();
       connection.onicegatheringstatechange = look;
       look();
     });
@@ -756,8 +680,15 @@
     if (registration) quietly(refresh());
   }
 
-  // An open connection, a held lock or a channel would keep the page out of the back/forward cache. A tab about to be
-  // frozen hands over at once rather than after a silence.
+  // An open connection, a held lock or a channel would keep the page out of the back/forward cache. Firefox looks before
+  // `pagehide`: so a tab that waits for the lock steps back at `beforeunload`, and returns if the page stays after all (a
+  // download, say). The leader is beyond help there: its page is loaded anew, out of the service worker's cache.
+  window.addEventListener("beforeunload", () => {
+    if (!candidacy || mesh) return;
+    suspend();
+    setTimeout(resume, 1000);
+  });
+  // A tab about to be frozen hands over at once rather than after a silence.
   window.addEventListener("pagehide", suspend);
   window.addEventListener("pageshow", resume);
   document.addEventListener("freeze", suspend);
