@@ -1,5 +1,6 @@
 // A story is a test over each browser (or pair of browsers), with a stage that holds everything it starts and clears it
 // away afterwards.
+import { statSync } from 'node:fs';
 import test from 'node:test';
 import { BROWSERS } from './browsers.mjs';
 import { Front } from './front.mjs';
@@ -112,6 +113,10 @@ class Site {
 
   sha256(name) {
     return sha256File(this.folder, name);
+  }
+
+  size(name) {
+    return statSync(`${this.folder}/${name}`).size;
   }
 
   /** Whether each of a visitor's answers is a whole file, as it is on disk. Returns the differences as text. */
