@@ -1,6 +1,6 @@
 // A story is a test over each browser (or pair of browsers), with a stage that holds everything it starts and clears it
 // away afterwards.
-import { statSync } from 'node:fs';
+import { cpSync, statSync } from 'node:fs';
 import test from 'node:test';
 import { BROWSERS } from './browsers.mjs';
 import { Front } from './front.mjs';
@@ -52,9 +52,13 @@ class Stage {
     return folder;
   }
 
-  /** Writes a site (see `writeSite`) and publishes it: a {@link Site}. */
-  async site(files, options) {
-    const site = new Site(this.folder('site'), this.folder('beside'), options?.at ?? '');
+  /**
+   * Writes a site (see `writeSite`) and publishes it: a {@link Site}. `at`: it lies in this folder of a larger server;
+   * `copyOf`: it has everything that lies in that folder, too.
+   */
+  async site(files, { at = '', copyOf, ...options } = {}) {
+    const site = new Site(this.folder('site'), this.folder('beside'), at);
+    if (copyOf !== undefined) cpSync(copyOf, site.folder, { recursive: true });
     writeSite(site.folder, files);
     await site.publish(options);
     return site;
@@ -130,7 +134,7 @@ class Site {
 
   /** The site's own files, without what `publish` added. */
   files() {
-    return filesBelow(this.folder).filter(name => !name.startsWith('peerage/') && name !== 'peerage-sw.js');
+    return filesBelow(this.folder).filter(name => !name.startsWith('peerage/') && name !== 'peerage-sw.js' && name !== '_headers');
   }
 
   /** The URL of a file below `base`. */

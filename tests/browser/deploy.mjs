@@ -1,0 +1,95 @@
+// A deploy while a tab is open: the old tab still gets its old files, the next navigation gets the new version whole, and
+// no document ever mixes two.
+import assert from 'node:assert/strict';
+import { html } from './lib/site.mjs';
+import { story } from './lib/story.mjs';
+import { until } from './lib/wait.mjs';
+
+const PARTS = 6;
+
+/** A version of a site whose every file says which version it is of. */
+function release(number) {
+  return {
+    'index.html': html(`Release ${number}`, '<p id="seen"></p>').replace('</body>', `<script>window.release = ${number}</script><script src="app.js"></script></body>`),
+    'app.js': `window.application = ${number};\n`,
+    ...Object.fromEntries(Array.from({ length: PARTS }, (_, i) => [`part-${i}.json`, JSON.stringify({ release: number, filler: `${i}`.repeat(200_000) })])),
+  };
+}
+
+/** Which releases the open document consists of, its own HTML and script included. */
+function releases(visitor, parts) {
+  return visitor.page.evaluate(async names => {
+    const found = new Set([window.release, window.application]);
+    await Promise.all(names.map(async name => found.add((await (await fetch(name)).json()).release)));
+    return [...found];
+  }, parts);
+}
+
+const parts = (from, to) => Array.from({ length: to - from }, (_, i) => `part-${from + i}.json`);
+
+story('a tab that was open across a deploy keeps its version and the next navigation has the new one', async (stage, kind) => {
+  const site = await stage.site(release(1));
+  const origin = await stage.serve(site);
+  const visitor = await stage.visitor(kind);
+  await visitor.enter(origin.url);
+  assert.deepEqual(await releases(visitor, parts(0, 2)), [1]);
+  const { version } = await visitor.stats();
+
+  site.write(release(2));
+  await site.publish();
+  const old = visitor.page;
+  assert.deepEqual(await releases(visitor, parts(0, 4)), [1], 'the old tab, with files that it had not asked for before');
+
+  await visitor.newTab(origin.url);
+  await visitor.ready();
+  await until('a new tab to show the new release', async () => {
+    const found = await releases(visitor, parts(0, PARTS));
+    assert.equal(found.length, 1, `a document mixes the releases ${found}`);
+    if (found[0] === 2) return true;
+    await visitor.page.reload();
+    await visitor.ready();
+    return false;
+  });
+  assert.ok((await visitor.stats()).version > version);
+
+  visitor.page = old;
+  assert.deepEqual(await releases(visitor, parts(0, PARTS)), [1], 'the old tab, after a new one has the new release');
+  await visitor.page.reload();
+  await visitor.ready();
+  assert.deepEqual(await releases(visitor, parts(0, PARTS)), [2], 'the old tab, reloaded');
+});
+
+story('no document mixes two versions while releases follow each other', async (stage, kind) => {
+  const site = await stage.site(release(1));
+  const origin = await stage.serve(site);
+  const visitor = await stage.visitor(kind);
+  await visitor.enter(origin.url);
+  const seen = new Set();
+  for (let number = 2; number <= 6; number++) {
+    site.write(release(number));
+    const publishing = site.publish();
+    for (let i = 0; i < 3; i++) {
+      await visitor.page.reload();
+      const found = await releases(visitor, parts(0, PARTS));
+      assert.equal(found.length, 1, `a document mixes the releases ${found}`);
+      seen.add(found[0]);
+    }
+    await publishing;
+  }
+  stage.report(`releases seen: ${[...seen]}`);
+  assert.ok(seen.size > 1);
+});
+
+story('a retired site makes the visitor who returns unregister', async (stage, kind) => {
+  const site = await stage.site(release(1));
+  const origin = await stage.serve(site);
+  const visitor = await stage.visitor(kind);
+  await visitor.enter(origin.url);
+  await site.publish({ args: ['--retire'] });
+  await until('the worker to be gone', async () => {
+    await visitor.page.goto(origin.url);
+    // The page's own line registers the worker again as long as there is one at its address; it must not take control.
+    return visitor.page.evaluate(async () => navigator.serviceWorker.controller === null && (await caches.keys()).length === 0);
+  });
+  assert.deepEqual(await releases(visitor, parts(0, PARTS)), [1]);
+});

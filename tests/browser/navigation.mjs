@@ -1,0 +1,87 @@
+// The mesh lives and dies with a document: after a reload, a link to another page and a return by the back button it is
+// there again, uploads go on, and the back/forward cache still works.
+import assert from 'node:assert/strict';
+import { served } from './lib/peerage.mjs';
+import { html, many } from './lib/site.mjs';
+import { story } from './lib/story.mjs';
+import { PATIENCE, until } from './lib/wait.mjs';
+
+const files = {
+  'index.html': html('One', '<a href="two.html">two</a>'),
+  'two.html': html('Two', '<a href="./">one</a>'),
+  ...many('a', 2, 400_000), ...many('b', 2, 400_000), ...many('c', 2, 400_000), ...many('d', 2, 400_000),
+};
+
+story('the mesh is there again after a reload, a link and the back button', async (stage, kind) => {
+  const site = await stage.site(files);
+  const origin = await stage.serve(site);
+  const giver = await stage.visitor(kind, { name: 'giver' });
+  await giver.enter(origin.url);
+  await giver.consent();
+  const urls = letter => [0, 1].map(i => site.url(origin.url, `${letter}-${i}.bin`));
+  for (const letter of 'abcd') assert.deepEqual(site.differences(await giver.take(urls(letter)), origin.url), []);
+
+  const taker = await stage.visitor(kind, { name: 'taker' });
+  await taker.enter(origin.url);
+  await taker.consent();
+  await taker.neighbours(1);
+  const takes = async (letter, when) => {
+    const before = await origin.counters();
+    assert.deepEqual(site.differences(await taker.take(urls(letter)), origin.url), [], when);
+    assert.equal(served(before, await origin.counters(), path => path.startsWith(`/${letter}-`)).bytes, 0, `${when}: from the origin`);
+  };
+  await takes('a', 'at first');
+
+  // The giver's document changes, and uploads must go on: both sides are asked.
+  const again = async (what, change) => {
+    const connectionsBefore = (await giver.stats()).bytes.uploaded;
+    const from = performance.now();
+    await change();
+    await giver.ready();
+    await giver.neighbours(1);
+    await taker.neighbours(1);
+    stage.report(`${what}: the mesh is there again after ${Math.round(performance.now() - from)} ms`);
+    return async () => assert.ok((await giver.stats()).bytes.uploaded > connectionsBefore, `${what}: nothing was uploaded`);
+  };
+  const click = async () => {
+    await Promise.all([giver.page.waitForNavigation({ timeout: PATIENCE }), giver.page.click('a')]);
+  };
+  let uploaded = await again('reload', () => giver.page.reload());
+  await takes('b', 'after a reload');
+  await until('the upload to be counted', () => uploaded().then(() => true));
+  uploaded = await again('a link', click);
+  await takes('c', 'after a link');
+  await until('the upload to be counted', () => uploaded().then(() => true));
+  uploaded = await again('the back button', () => giver.page.goBack({ timeout: PATIENCE }));
+  await takes('d', 'after the back button');
+  await until('the upload to be counted', () => uploaded().then(() => true));
+});
+
+story('the back/forward cache still keeps the page', async (stage, kind) => {
+  const site = await stage.site(files);
+  const origin = await stage.serve(site);
+  const other = await stage.visitor(kind, { name: 'other' });
+  await other.enter(origin.url);
+  await other.consent();
+  const visitor = await stage.visitor(kind, { name: 'visitor' });
+  await visitor.enter(origin.url);
+  await visitor.consent();
+  await visitor.neighbours(1);
+  await visitor.page.evaluate(() => {
+    window.kept = 'still here';
+    addEventListener('pageshow', event => { window.persisted = event.persisted; });
+  });
+  await Promise.all([visitor.page.waitForNavigation({ timeout: PATIENCE }), visitor.page.click('a')]);
+  await visitor.ready();
+  const from = performance.now();
+  await visitor.page.goBack({ timeout: PATIENCE }).catch(() => {});
+  await visitor.wait('the first page again', () => document.title === 'One');
+  const { kept, persisted, reasons } = await visitor.page.evaluate(() => ({
+    kept: window.kept, persisted: window.persisted,
+    reasons: JSON.stringify(performance.getEntriesByType('navigation')[0]?.notRestoredReasons ?? null),
+  }));
+  assert.equal(kept, 'still here', `not kept: ${reasons}`);
+  assert.equal(persisted, true);
+  await visitor.neighbours(1);
+  stage.report(`a neighbour ${Math.round(performance.now() - from)} ms after the return from the back/forward cache`);
+});
