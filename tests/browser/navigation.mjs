@@ -52,7 +52,7 @@ story('the mesh is there again after a reload, a link and the back button', asyn
   uploaded = await again('a link', click);
   await takes('c', 'after a link');
   await until('the upload to be counted', () => uploaded().then(() => true));
-  uploaded = await again('the back button', () => giver.page.goBack({ timeout: PATIENCE }));
+  uploaded = await again('the back button', () => giver.back('One'));
   await takes('d', 'after the back button');
   await until('the upload to be counted', () => uploaded().then(() => true));
 });
@@ -74,8 +74,7 @@ story('the back/forward cache still keeps the page', async (stage, kind) => {
   await Promise.all([visitor.page.waitForNavigation({ timeout: PATIENCE }), visitor.page.click('a')]);
   await visitor.ready();
   const from = performance.now();
-  await visitor.page.goBack({ timeout: PATIENCE }).catch(() => {});
-  await visitor.wait('the first page again', () => document.title === 'One');
+  await visitor.back('One');
   const { kept, persisted, reasons } = await visitor.page.evaluate(() => ({
     kept: window.kept, persisted: window.persisted,
     reasons: JSON.stringify(performance.getEntriesByType('navigation')[0]?.notRestoredReasons ?? null),

@@ -30,6 +30,12 @@ export class Visitor {
     await this.page.goto(url, { waitUntil: 'load', timeout: PATIENCE });
   }
 
+  /** Presses the back button and waits for the page with this title, which may come from the back/forward cache. */
+  async back(title) {
+    await this.page.evaluate(() => { setTimeout(() => history.back()); });
+    await this.wait(`the page "${title}"`, wanted => document.title === wanted, title);
+  }
+
   /**
    * Opens `url` until the service worker controls the document and `window.peerage` is there. The first document of a
    * first visit comes from the network, without our script: then, as a person would, it is loaded once more.
