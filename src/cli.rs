@@ -4,6 +4,7 @@
 //! programs and people goes through [`say`], so that a reader who closes the pipe early ends the command quietly; what
 //! goes wrong is returned, with context that says what, where and what to do, and is printed here as `error: …`.
 
+mod media;
 mod serve;
 
 use std::fmt::Display;
