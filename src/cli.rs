@@ -4,8 +4,14 @@
 //! programs and people goes through [`say`], so that a reader who closes the pipe early ends the command quietly; what
 //! goes wrong is returned, with context that says what, where and what to do, and is printed here as `error: …`.
 
+mod bundle;
+mod config;
+mod keygen;
+mod keys;
 mod media;
+mod publish;
 mod serve;
+mod site;
 
 use std::fmt::Display;
 use std::io::{self, Write as _};
@@ -22,6 +28,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Publish(publish::Args),
+    Keygen(keygen::Args),
     Serve(serve::Args),
 }
 
@@ -30,6 +38,7 @@ const LONG_ABOUT: &str = "A site's visitors serve its static files to each other
 
 const EXAMPLES: &str = "\
 Examples:
+  peerage publish ./public                     hash, label and sign a folder's files
   peerage serve ./public                       serve a folder and its tracker on http://127.0.0.1:8080/
   peerage help serve                           all about one command
 
@@ -47,6 +56,8 @@ pub(crate) fn main() -> ExitCode {
         }
     };
     let done = match cli.command {
+        Command::Publish(args) => publish::run(args),
+        Command::Keygen(args) => keygen::run(args),
         Command::Serve(args) => serve::run(args),
     };
     match done {

@@ -1,0 +1,446 @@
+//! `peerage publish DIR`: makes a folder of files into a site whose visitors serve it to each other.
+//!
+//! In this order, so that nothing is written unless everything could be read:
+//!
+//! 1. the configuration, the version before (in DIR, or live at `--url`), and the key that must sign;
+//! 2. the files: found (`walk`), labelled (`peerage.toml`), cut and hashed (`hash`);
+//! 3. what a tab on an older version may still ask for (`old`);
+//! 4. writing (`write`): what is addressed by its content, then the worker and its scripts, then the root;
+//! 5. what no kept version needs any more is removed.
+//!
+//! Where entries, policy and bundle are what they were, nothing is written and the version stays.
+
+mod hash;
+mod old;
+mod report;
+mod walk;
+mod write;
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context as _, bail, ensure};
+use indicatif::{ProgressBar, ProgressStyle};
+use peerage::digest::Digest;
+use peerage::headers::Headers;
+use peerage::manifest::{Entry, FORMAT, Label, MAX_ROOT_BYTES, Root, build_tree};
+use peerage::sign::Key;
+use peerage::verify::SignedRoot;
+
+use self::hash::{Hashed, hash_all};
+use self::old::OldFiles;
+pub(crate) use self::report::Report;
+use self::walk::Found;
+use self::write::{Batch, remove_leftovers};
+use super::bundle::Bundle;
+use super::config::{Config, HEADERS, Rules};
+use super::site::{self, FIRST_KEY, Parts, Place, ROOT, Site};
+use super::{Misuse, keys, say};
+
+/// Hash, label and sign a folder's files, and write the worker, its scripts and the manifest into it
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+What is published: every regular file that is not hidden. HTML is cached by visitors but not shared between them,
+everything else is shared; peerage.toml (beside DIR or in it) says otherwise.
+
+The key: made on first use beside DIR, as <DIR>.peerage-key.pem. Keep it: whoever lost it cannot publish a new version
+of the site to those who have visited it. Beside the key, in a folder of the same name that ends in .kept, files are
+remembered until the next version replaces them.")]
+pub(crate) struct Args {
+    /// The folder to publish
+    dir: PathBuf,
+    /// The site's private key (PKCS#8 PEM); made if the site is new and there is none
+    #[arg(long, value_name = "FILE")]
+    key: Option<PathBuf>,
+    /// The configuration [default: peerage.toml beside DIR or in it]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Where the site is live: its version is succeeded and its replaced files are kept
+    #[arg(long)]
+    url: Option<String>,
+    /// Sign a root that tells visitors' browsers to remove the worker and all that it stored
+    #[arg(long)]
+    retire: bool,
+    /// Print the result as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// What to publish, and how.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct PublishOptions {
+    /// The folder.
+    pub(crate) dir: PathBuf,
+    /// The key's file; without it, beside the folder.
+    pub(crate) key: Option<PathBuf>,
+    /// The configuration's file; without it, beside the folder or in it.
+    pub(crate) config: Option<PathBuf>,
+    /// Where the site is live.
+    pub(crate) url: Option<String>,
+    /// Whether to sign a root that ends it.
+    pub(crate) retire: bool,
+    /// Whether a progress bar may be drawn on a terminal.
+    pub(crate) progress: bool,
+}
+
+/// Publishes and prints what was done.
+pub(crate) fn run(args: Args) -> anyhow::Result<()> {
+    let Args { dir, key, config, url, retire, json } = args;
+    let report = publish(&PublishOptions { dir, key, config, url, retire, progress: !json })?;
+    for warning in &report.warnings {
+        eprintln!("warning: {warning}");
+    }
+    if json {
+        say(serde_json::to_string_pretty(&report)?)?;
+    } else {
+        say(report)?;
+    }
+    Ok(())
+}
+
+/// Publishes a folder. Whatever fails, the version that was there before is whole.
+pub(crate) fn publish(options: &PublishOptions) -> anyhow::Result<Report> {
+    let dir = &options.dir;
+    ensure!(dir.is_dir(), Misuse(format!("cannot publish {}: it is not a folder", dir.display())));
+    let dir = &dir.canonicalize().with_context(|| format!("cannot read {}", dir.display()))?;
+    let bundle = Bundle::embedded()?;
+    let config = Config::find(dir, options.config.as_deref())?;
+    let rules = config.rules()?;
+    let headers = read_headers(dir)?;
+    let _alone = lock(dir)?;
+
+    let previous = Previous::find(dir, options.url.as_deref())?;
+    let (key_file, key) = find_key(dir, options.key.as_deref(), previous.as_ref())?;
+
+    let walked = walk::walk(dir)?;
+    let mut warnings: Vec<String> = Vec::new();
+    if !walked.skipped.is_empty() {
+        let names = walked.skipped.iter().take(5).cloned().collect::<Vec<_>>().join(", ");
+        warnings.push(format!(
+            "{} links that lead to folders, nowhere, or out of what is published were left out: {names}",
+            walked.skipped.len()
+        ));
+    }
+    let labelled = label_all(walked.files, &rules, &headers);
+    warnings.extend(labelled.warning());
+    let unlisted = labelled.unlisted + labelled.personal;
+    let mut entries = entries(labelled.files, options.progress)?;
+    let tree = build_tree(&mut entries)?;
+
+    let key_created = key.is_none();
+    let key = match key {
+        Some(key) => key,
+        None => keys::create(&key_file)?,
+    };
+    warnings.extend(keys::warning(&key_file));
+    let built = bundle.build(&key.public(), &rules.scope())?;
+
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let unsigned = Root {
+        format: FORMAT,
+        site: key.public().thumbprint(),
+        version: now,
+        issued: now,
+        expires: now + LIFETIME,
+        index: tree.top.digest(),
+        key: 1,
+        files: entries.len() as u64,
+        bytes: entries.iter().map(|e| e.size).sum(),
+        policy: config.policy(),
+        retired: options.retire,
+    };
+    let kept = previous.as_ref().filter(|p| p.says_the_same(&unsigned, now) && built.same_as(&p.place));
+    let root = match (&previous, kept) {
+        (_, Some(same)) => same.signed.clone(),
+        (before, None) => {
+            let version = before.as_ref().map_or(now, |p| now.max(p.signed.root.version.saturating_add(1)));
+            sign(&key, Root { version, ..unsigned })?
+        }
+    };
+    let changed = kept.is_none();
+    let jwk = serde_json::to_vec_pretty(&key.public())?;
+
+    let mut old = OldFiles::plan(dir, &key_file, config.old, previous.as_ref(), &root.root, &entries, &built);
+    for folder in ["", "peerage", "peerage/shard", "peerage/index", "peerage/keys", "peerage/old"] {
+        remove_leftovers(&dir.join(folder));
+    }
+    let mut addressed = Batch::default();
+    addressed.add(dir.join(FIRST_KEY), &jwk)?;
+    for page in &tree.pages {
+        addressed.add(dir.join(site::index_path(&page.digest())), page.as_bytes())?;
+    }
+    for shard in &tree.shards {
+        addressed.add(dir.join(site::shard_path(&shard.digest())), shard.as_bytes())?;
+    }
+    old.stage(&mut addressed)?;
+    let mut scripts = Batch::default();
+    for file in built.files() {
+        let batch = if file.is_addressed { &mut addressed } else { &mut scripts };
+        batch.add(dir.join(&file.path), &file.bytes)?;
+    }
+    addressed.commit()?;
+    scripts.commit()?;
+    let mut last = Batch::default();
+    last.add(dir.join(ROOT), root.text.as_bytes())?;
+    last.commit()?;
+    old.finish(&tree);
+    warnings.extend(old.warnings());
+
+    let new = New::since(previous.as_ref(), &entries);
+    Ok(Report {
+        changed,
+        version: root.root.version,
+        previous_version: previous.as_ref().map(|p| p.signed.root.version),
+        site: root.root.site.clone(),
+        retired: root.root.retired,
+        files: root.root.files,
+        bytes: root.root.bytes,
+        share: count(&entries, |e| e.label == Label::Share),
+        cache: count(&entries, |e| e.label == Label::Cache),
+        precache: count(&entries, |e| e.precache),
+        unlisted,
+        pieces: entries.iter().map(|e| e.pieces.len() as u64).sum(),
+        shards: tree.shards.len() as u64,
+        root_bytes: root.text.len() as u64,
+        new_pieces: new.pieces,
+        new_bytes: new.bytes,
+        old_files: old.files(),
+        old_bytes: old.bytes(),
+        key: key_file,
+        key_created,
+        warnings,
+    })
+}
+
+/// How long a root is good without the origin's word, in seconds: a year.
+const LIFETIME: u64 = 365 * 24 * 3600;
+
+/// The version that is there already.
+#[derive(Debug)]
+struct Previous {
+    /// Where it was found.
+    place: Place,
+    /// Where the site is live, if that was said and something is there.
+    live: Option<Place>,
+    signed: SignedRoot,
+    /// Everything below its root; `None` where that cannot be read.
+    parts: Option<Parts>,
+}
+
+impl Previous {
+    /// The newest of what the folder holds and what is live.
+    fn find(dir: &Path, url: Option<&str>) -> anyhow::Result<Option<Self>> {
+        let here = Place::Folder(dir.to_owned());
+        let local = here.root().context(
+            "what was published here before cannot be read; restore it, or remove the folder peerage/ to start anew",
+        )?;
+        let live = match url {
+            None => None,
+            Some(url) => {
+                let place = Place::Url(Site::new(url)?);
+                place
+                    .root()
+                    .context("the live site's version must be known before a new one is made")?
+                    .map(|r| (place, r))
+            }
+        };
+        if let (Some(local), Some((place, live))) = (&local, &live) {
+            ensure!(
+                local.root.site == live.root.site,
+                "{} is published as site {} and {place} is site {}: is this the right folder for that URL?",
+                dir.display(),
+                local.root.site,
+                live.root.site
+            );
+        }
+        let (place, live, signed) = match (local, live) {
+            (None, None) => return Ok(None),
+            (Some(local), Some((place, live))) if live.root.version <= local.root.version => (here, Some(place), local),
+            (_, Some((place, live))) => (place.clone(), Some(place), live),
+            (Some(local), None) => (here, None, local),
+        };
+        let parts = place.tree(signed.root.index).ok();
+        Ok(Some(Self { place, live, signed: signed.into_inner(), parts }))
+    }
+
+    /// Whether a new root would only have another date. One that has lived half its time is replaced.
+    fn says_the_same(&self, new: &Root, now: u64) -> bool {
+        let Root { version, issued, expires, .. } = self.signed.root;
+        self.signed.root == Root { version, issued, expires, ..new.clone() } && expires > now + LIFETIME / 2
+    }
+}
+
+/// The key's file, and the key unless it has yet to be made.
+fn find_key(dir: &Path, named: Option<&Path>, previous: Option<&Previous>) -> anyhow::Result<(PathBuf, Option<Key>)> {
+    let file = match named {
+        Some(file) => file.to_owned(),
+        None => keys::default_place(dir)?,
+    };
+    keys::must_be_outside(&file, Some(dir))?;
+    let key = keys::read(&file)?;
+    if let Some(Previous { place, signed, .. }) = previous {
+        let site = &signed.root.site;
+        match &key {
+            None => bail!(
+                "{place} is already published, as site {site}, and its key is not at {}; say where it is with --key FILE. \
+                 A new key would be another site to everybody who has visited this one",
+                file.display()
+            ),
+            Some(key) if key.public().thumbprint() != *site => bail!(
+                "{} is the key of site {}, but {place} is published as site {site}; say where its key is with --key FILE",
+                file.display(),
+                key.public().thumbprint()
+            ),
+            Some(_) => {}
+        }
+    }
+    Ok((file, key))
+}
+
+/// A file that a rule selects.
+struct Labelled {
+    found: Found,
+    media_type: String,
+    label: Label,
+    precache: bool,
+    headers: Vec<(String, String)>,
+}
+
+/// Which files are published and how, and how many are not.
+#[derive(Default)]
+struct AllLabelled {
+    files: Vec<Labelled>,
+    unlisted: u64,
+    personal: u64,
+}
+
+impl AllLabelled {
+    fn warning(&self) -> Option<String> {
+        (self.personal > 0).then(|| {
+            format!(
+                "{} files are left out since {HEADERS} marks their answers as personal or not to be stored (Set-Cookie, \
+                 Cache-Control: private or no-store, Vary: Cookie)",
+                self.personal
+            )
+        })
+    }
+}
+
+fn label_all(files: Vec<Found>, rules: &Rules, declared: &Headers) -> AllLabelled {
+    let mut all = AllLabelled::default();
+    for found in files {
+        let mut headers = declared.for_path(&format!("/{}", found.path));
+        let guessed = || mime_guess::from_path(&found.path).first_or_octet_stream().to_string();
+        let typed = headers.iter().position(|(name, _)| name.eq_ignore_ascii_case("content-type"));
+        let media_type = typed.map_or_else(guessed, |at| headers.remove(at).1);
+        let Some((label, precache)) = rules.label(&found.path, &media_type) else {
+            all.unlisted += 1;
+            continue;
+        };
+        if headers.iter().any(is_personal) {
+            all.personal += 1;
+            continue;
+        }
+        all.files.push(Labelled { found, media_type, label, precache, headers });
+    }
+    all
+}
+
+/// Whether a header says that an answer is for one visitor, or not for keeping (RFC 9111, section 5.2.2).
+fn is_personal((name, value): &(String, String)) -> bool {
+    let has = |words: &[&str]| {
+        value
+            .split(',')
+            .any(|part| words.iter().any(|w| part.split('=').next().unwrap_or(part).trim().eq_ignore_ascii_case(w)))
+    };
+    match name.to_ascii_lowercase().as_str() {
+        "set-cookie" => true,
+        "cache-control" => has(&["private", "no-store"]),
+        "vary" => has(&["cookie", "authorization", "*"]),
+        _ => false,
+    }
+}
+
+fn read_headers(dir: &Path) -> anyhow::Result<Headers> {
+    let file = dir.join(HEADERS);
+    let text = match std::fs::read_to_string(&file) {
+        Ok(text) => text,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Headers::default()),
+        Err(e) => return Err(e).with_context(|| format!("cannot read {}", file.display())),
+    };
+    Headers::parse(&text).with_context(|| format!("in {}", file.display()))
+}
+
+/// Reads the files.
+fn entries(labelled: Vec<Labelled>, progress: bool) -> anyhow::Result<Vec<Entry>> {
+    let found: Vec<&Found> = labelled.iter().map(|l| &l.found).collect();
+    let bar = bar(found.iter().map(|f| f.stamp.len).sum(), progress);
+    let hashed = hash_all(&found, |bytes| bar.inc(bytes));
+    bar.finish_and_clear();
+    let entry = |(labelled, hashed): (Labelled, Hashed)| {
+        let Labelled { found, media_type, label, precache, headers } = labelled;
+        let (size, integrity, pieces) = (found.stamp.len, hashed.integrity, hashed.pieces);
+        Entry { path: found.path, size, integrity, media_type, label, precache, headers, pieces }
+    };
+    Ok(labelled.into_iter().zip(hashed?).map(entry).collect())
+}
+
+fn bar(total: u64, progress: bool) -> ProgressBar {
+    if !progress {
+        return ProgressBar::hidden();
+    }
+    // Drawn on stderr, and only where that is a terminal.
+    let bar = ProgressBar::new(total);
+    match ProgressStyle::with_template("{bytes}/{total_bytes} {wide_bar} {bytes_per_sec} {eta}") {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
+}
+
+fn sign(key: &Key, root: Root) -> anyhow::Result<SignedRoot> {
+    let text = key.sign(&root)?;
+    ensure!(
+        text.len() <= MAX_ROOT_BYTES,
+        "the signed root would be {} bytes, of at most {MAX_ROOT_BYTES}: name fewer trackers or ICE servers",
+        text.len()
+    );
+    Ok(SignedRoot { root, text })
+}
+
+/// Keeps a second `publish` out of the folder while this one runs. The system lets go when the process ends.
+fn lock(dir: &Path) -> anyhow::Result<Option<File>> {
+    // Not every file system can lock a folder: then two at once are the owner's to avoid.
+    let Ok(folder) = File::open(dir) else { return Ok(None) };
+    match folder.try_lock() {
+        Ok(()) => Ok(Some(folder)),
+        Err(std::fs::TryLockError::WouldBlock) => bail!("{} is being published by another process", dir.display()),
+        Err(std::fs::TryLockError::Error(_)) => Ok(None),
+    }
+}
+
+fn count(entries: &[Entry], which: impl Fn(&Entry) -> bool) -> u64 {
+    entries.iter().filter(|e| which(e)).count() as u64
+}
+
+/// What the version before did not have.
+struct New {
+    pieces: u64,
+    bytes: u64,
+}
+
+impl New {
+    fn since(previous: Option<&Previous>, entries: &[Entry]) -> Self {
+        let before = previous.and_then(|p| p.parts.as_ref()).map(|parts| &parts.entries[..]).unwrap_or_default();
+        let mut known: BTreeSet<Digest> = before.iter().flat_map(|e| &e.pieces).map(|p| p.digest).collect();
+        let mut new = Self { pieces: 0, bytes: 0 };
+        for piece in entries.iter().flat_map(|e| &e.pieces) {
+            if known.insert(piece.digest) {
+                new.pieces += 1;
+                new.bytes += u64::from(piece.len);
+            }
+        }
+        new
+    }
+}

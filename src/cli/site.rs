@@ -1,0 +1,275 @@
+//! A published site as others find it: in a folder or at a URL.
+
+use std::fmt::Display;
+use std::io::{ErrorKind, Read as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow, bail, ensure};
+use peerage::digest::Digest;
+use peerage::manifest::url_from_path;
+use peerage::manifest::{Child, Entry, MAX_PAGE_BYTES, MAX_ROOT_BYTES, MAX_SHARD_BYTES, Shard};
+use peerage::sign::PublicKey;
+use peerage::verify::{self, SignedRoot, UnverifiedRoot, Verified};
+use rayon::prelude::*;
+
+use super::Misuse;
+
+/// Where the root lies, below the site.
+pub(crate) const ROOT: &str = "peerage/root.jws";
+/// Where the first public key lies, a JWK (RFC 7517).
+pub(crate) const FIRST_KEY: &str = "peerage/keys/1.json";
+
+/// The place of a shard.
+pub(crate) fn shard_path(digest: &Digest) -> String {
+    format!("peerage/shard/{}", digest.hex())
+}
+
+/// The place of an index page.
+pub(crate) fn index_path(digest: &Digest) -> String {
+    format!("peerage/index/{}", digest.hex())
+}
+
+/// The place of a file that an older version had.
+pub(crate) fn old_path(integrity: &Digest) -> String {
+    format!("peerage/old/{}", integrity.hex())
+}
+
+/// Where a site is.
+#[derive(Clone, Debug)]
+pub(crate) enum Place {
+    /// A folder.
+    Folder(PathBuf),
+    /// A URL that ends in `/`.
+    Url(Site),
+}
+
+/// A site behind HTTP.
+#[derive(Clone, Debug)]
+pub(crate) struct Site {
+    base: String,
+    agent: ureq::Agent,
+}
+
+/// An answer's head, and its body still to be read.
+pub(crate) struct Answer {
+    /// HTTP status.
+    pub(crate) status: u16,
+    /// Header fields, names in lower case.
+    pub(crate) headers: Vec<(String, String)>,
+    body: ureq::Body,
+}
+
+impl std::fmt::Debug for Answer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Answer").field("status", &self.status).field("headers", &self.headers).finish_non_exhaustive()
+    }
+}
+
+impl Answer {
+    /// The first field of that (lower-case) name.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The body, decoded.
+    pub(crate) fn into_reader(self) -> impl std::io::Read {
+        self.body.into_with_config().limit(u64::MAX).reader()
+    }
+
+    fn into_bytes(self, limit: usize) -> anyhow::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        self.into_reader().take(limit as u64 + 1).read_to_end(&mut bytes)?;
+        ensure!(bytes.len() <= limit, "it is larger than {limit} bytes");
+        Ok(bytes)
+    }
+}
+
+impl Site {
+    /// A site at an `https:` URL; plain `http:` on this machine only, since anybody on the way could change its root.
+    pub(crate) fn new(url: &str) -> anyhow::Result<Self> {
+        let misuse = |why: &str| Misuse(format!("{url:?} cannot be checked: {why}"));
+        let (scheme, rest) = url.split_once("://").ok_or_else(|| misuse("it is not an http or https URL"))?;
+        let rest = rest.split(['?', '#']).next().unwrap_or_default();
+        let host = rest.split('/').next().unwrap_or_default();
+        match scheme {
+            "https" => {}
+            "http" if is_loopback(host) => {}
+            "http" => return Err(misuse("plain http is only for this machine; use https").into()),
+            _ => return Err(misuse("it is not an http or https URL").into()),
+        }
+        let base = match rest.rsplit_once('/') {
+            None => format!("{scheme}://{rest}/"),
+            // A page's own address means the folder that it is in.
+            Some((folder, last)) if last.contains('.') => format!("{scheme}://{folder}/"),
+            Some((_, "")) => format!("{scheme}://{rest}"),
+            Some(_) => format!("{scheme}://{rest}/"),
+        };
+        let agent = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .user_agent(concat!("peerage/", env!("CARGO_PKG_VERSION")))
+            .timeout_connect(Some(Duration::from_secs(10)))
+            .timeout_recv_response(Some(Duration::from_secs(30)))
+            .build()
+            .new_agent();
+        Ok(Self { base, agent })
+    }
+
+    /// The URL of a path below the site.
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("{}{}", self.base, url_from_path(path))
+    }
+
+    /// Asks for a path below the site.
+    pub(crate) fn get(&self, path: &str) -> anyhow::Result<Answer> {
+        let url = self.url(path);
+        let answer = self.agent.get(&url).call().with_context(|| format!("cannot fetch {url}"))?;
+        let (head, body) = answer.into_parts();
+        let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
+        Ok(Answer {
+            status: head.status.as_u16(),
+            headers: head.headers.iter().map(|(n, v)| (n.as_str().to_owned(), text(v.as_bytes()))).collect(),
+            body,
+        })
+    }
+}
+
+fn is_loopback(authority: &str) -> bool {
+    let host = match authority.strip_prefix('[').and_then(|v6| v6.split_once(']')) {
+        Some((v6, _)) => v6,
+        None => authority.split(':').next().unwrap_or_default(),
+    };
+    host == "localhost"
+        || host.ends_with(".localhost")
+        || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+impl Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Folder(dir) => dir.display().fmt(f),
+            Self::Url(site) => f.write_str(&site.base),
+        }
+    }
+}
+
+impl Place {
+    /// A URL where the text looks like one, else a folder.
+    pub(crate) fn parse(text: &str) -> anyhow::Result<Self> {
+        if text.contains("://") { Ok(Self::Url(Site::new(text)?)) } else { Ok(Self::Folder(text.into())) }
+    }
+
+    /// Where a path below the site is, for people.
+    pub(crate) fn locate(&self, path: &str) -> String {
+        match self {
+            Self::Folder(dir) => dir.join(path).display().to_string(),
+            Self::Url(site) => site.url(path),
+        }
+    }
+
+    /// The bytes of a path below the site; `None` where there is no such file.
+    pub(crate) fn read(&self, path: &str, limit: usize) -> anyhow::Result<Option<Vec<u8>>> {
+        self.read_any(path, limit).with_context(|| format!("cannot read {}", self.locate(path)))
+    }
+
+    fn read_any(&self, path: &str, limit: usize) -> anyhow::Result<Option<Vec<u8>>> {
+        match self {
+            Self::Folder(dir) => read_file(&dir.join(path), limit),
+            Self::Url(site) => {
+                let answer = site.get(path)?;
+                match answer.status {
+                    200 => answer.into_bytes(limit).map(Some),
+                    404 | 410 => Ok(None),
+                    status => bail!("the server answers with status {status}"),
+                }
+            }
+        }
+    }
+
+    fn need(&self, path: &str, limit: usize) -> anyhow::Result<Vec<u8>> {
+        self.read(path, limit)?.ok_or_else(|| anyhow!("{} is missing", self.locate(path)))
+    }
+
+    /// The root, its signature checked with the site's first key; `None` where nothing is published.
+    pub(crate) fn root(&self) -> anyhow::Result<Option<Verified<SignedRoot>>> {
+        let Some(bytes) = self.read(ROOT, 1 << 20)? else { return Ok(None) };
+        let root = match UnverifiedRoot::parse(&bytes) {
+            // A single-page application's server answers every path with its HTML.
+            Err(_) if matches!(self, Self::Url(_)) && bytes.trim_ascii_start().starts_with(b"<") => return Ok(None),
+            parsed => parsed.with_context(|| self.locate(ROOT))?,
+        };
+        let key = self.first_key()?;
+        let site = key.thumbprint();
+        if root.claims().key != 1 {
+            bail!(
+                "{} is signed with key {}; this version of Peerage knows only first keys",
+                self.locate(ROOT),
+                root.claims().key
+            );
+        }
+        let signed = key.signed(&root).with_context(|| self.locate(FIRST_KEY))?;
+        root.accept(signed, &site).with_context(|| self.locate(ROOT)).map(Some)
+    }
+
+    /// The site's first public key.
+    pub(crate) fn first_key(&self) -> anyhow::Result<PublicKey> {
+        let jwk = self.need(FIRST_KEY, MAX_ROOT_BYTES)?;
+        serde_json::from_slice(&jwk)
+            .with_context(|| format!("{} is not a public key in JWK form", self.locate(FIRST_KEY)))
+    }
+
+    /// Everything below a root, checked against `index`.
+    pub(crate) fn tree(&self, index: Digest) -> anyhow::Result<Parts> {
+        let mut parts = Parts::default();
+        let mut level = vec![index];
+        while !level.is_empty() {
+            let mut below = Vec::new();
+            for digest in level {
+                let bytes = self.need(&index_path(&digest), MAX_PAGE_BYTES)?;
+                let found = Digest::of(&bytes);
+                let page = verify::index(bytes, found, digest).with_context(|| self.locate(&index_path(&digest)))?;
+                below.extend(page.children().filter(|_| page.level() > 0).map(|child| child.digest));
+                parts.shards.extend(page.children().filter(|_| page.level() == 0));
+                parts.pages.push(digest);
+            }
+            level = below;
+        }
+        let shards: Vec<Vec<Entry>> = parts
+            .shards
+            .par_iter()
+            .map(|child| Ok(self.shard(child)?.iter().collect()))
+            .collect::<anyhow::Result<_>>()?;
+        parts.entries = shards.into_iter().flatten().collect();
+        Ok(parts)
+    }
+
+    fn shard(&self, child: &Child) -> anyhow::Result<Verified<Shard>> {
+        let path = shard_path(&child.digest);
+        let bytes = self.need(&path, MAX_SHARD_BYTES)?;
+        let found = Digest::of(&bytes);
+        verify::shard(bytes, found, child).with_context(|| self.locate(&path))
+    }
+}
+
+/// What a root leads to.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Parts {
+    /// Addresses of the index pages.
+    pub(crate) pages: Vec<Digest>,
+    /// The shards.
+    pub(crate) shards: Vec<Child>,
+    /// All entries, in order of path.
+    pub(crate) entries: Vec<Entry>,
+}
+
+fn read_file(file: &Path, limit: usize) -> anyhow::Result<Option<Vec<u8>>> {
+    let opened = match std::fs::File::open(file) {
+        Ok(opened) => opened,
+        Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(None),
+        Err(e) => return Err(e.into()),
+    };
+    let mut bytes = Vec::new();
+    opened.take(limit as u64 + 1).read_to_end(&mut bytes)?;
+    ensure!(bytes.len() <= limit, "it is larger than {limit} bytes");
+    Ok(Some(bytes))
+}
