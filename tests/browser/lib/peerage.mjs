@@ -48,7 +48,7 @@ export class Origin {
     return origin;
   }
 
-  /** What was served since the start: `{path: {requests, bytes}}`. */
+  /** What was served since the start, by decoded path: `{path: {requests, bytes}}`. */
   async counters() {
     const text = await (await fetch(this.metrics, { signal: AbortSignal.timeout(PATIENCE) })).text();
     return parseCounters(text);
@@ -70,16 +70,16 @@ export function served(before, after, wanted = () => true) {
   return sum;
 }
 
-/** Reads the Prometheus text format, as far as `peerage serve` uses it. */
+/** Reads the Prometheus text format, as far as `peerage serve` uses it for its paths. */
 function parseCounters(text) {
   const counters = {};
   for (const line of text.split('\n')) {
-    const match = /^peerage_http_(requests|bytes)_total\{.*?path="((?:[^"\\]|\\.)*)".*\} ([\d.e+]+)$/.exec(line);
+    const match = /^peerage_(requests|response_bytes)_total\{path="((?:[^"\\]|\\.)*)".*\} ([\d.e+]+)$/.exec(line);
     if (match === null) continue;
     const [, what, escaped, value] = match;
-    const url = escaped.replace(/\\(.)/g, (_, c) => (c === 'n' ? '\n' : c));
-    counters[url] ??= { requests: 0, bytes: 0 };
-    counters[url][what] += Number(value);
+    const path = escaped.replace(/\\(.)/g, (_, c) => (c === 'n' ? '\n' : c));
+    counters[path] ??= { requests: 0, bytes: 0 };
+    counters[path][what === 'requests' ? 'requests' : 'bytes'] += Number(value);
   }
   return counters;
 }
