@@ -8,6 +8,7 @@ pub mod digest;
 pub mod headers;
 pub mod inject;
 pub mod manifest;
+pub mod mesh;
 pub mod pieces;
 pub mod port;
 pub mod rng;

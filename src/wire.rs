@@ -41,7 +41,6 @@ const HELLO: u8 = 1;
 const HAVE: u8 = 2;
 const UNHAVE: u8 = 3;
 const WANT: u8 = 4;
-const PIECE: u8 = 5;
 const REFUSE: u8 = 6;
 const CANCEL: u8 = 7;
 const CHOKE: u8 = 8;
@@ -162,13 +161,16 @@ pub enum BadMessage {
 }
 
 impl Frame {
+    /// The first byte of every frame.
+    pub const TYPE: u8 = 5;
+
     /// The frame whose message begins with `head` (its first [`FRAME_HEAD`] bytes or more) and is `len` bytes long.
     /// `Ok(None)`: the message is no piece frame. The payload is `FRAME_HEAD..len`.
     pub fn decode(head: &[u8], len: usize) -> Result<Option<Self>, BadMessage> {
         match head.first() {
             None => return Err(BadMessage::Empty),
             _ if len > MAX_MESSAGE => return Err(BadMessage::TooLong),
-            Some(&PIECE) => {}
+            Some(&Self::TYPE) => {}
             Some(_) => return Ok(None),
         }
         let mut from = Reader::new(head.get(1..FRAME_HEAD).ok_or(BadMessage::Length)?);
@@ -185,7 +187,7 @@ impl Frame {
     /// The bytes that go ahead of the payload.
     pub fn encode(&self) -> [u8; FRAME_HEAD] {
         let mut out = [0; FRAME_HEAD];
-        out[0] = PIECE;
+        out[0] = Self::TYPE;
         out[1..5].copy_from_slice(&self.request.to_le_bytes());
         out[5..9].copy_from_slice(&self.total.to_le_bytes());
         out[9..13].copy_from_slice(&self.offset.to_le_bytes());

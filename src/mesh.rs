@@ -1,0 +1,777 @@
+//! The mesh: one visitor's part in the swarm of a site.
+//!
+//! [`Mesh`] meets peers through a tracker, keeps a few of them as neighbours, tells them what it holds, asks them for
+//! what the service worker wants and gives them what they ask for. It decides everything and does nothing: its driver
+//! owns the sockets, the channels, the store and the clock, hands in each thing that happened ([`Input`]) with the time,
+//! and then carries out everything that [`Mesh::poll`] says, until it says no more. At the latest at [`Mesh::deadline`]
+//! it hands in [`Input::Tick`].
+//!
+//! The parts: [`tracker`] finds peers, [`links`] makes connections of them, [`neighbour`] is one that has greeted, with
+//! what is known of the way to it in [`path`]; [`download`] decides who is asked for what, [`upload`] who is served when.
+//! Which peers to have as neighbours is decided here, by the tracker's introductions alone.
+//!
+//! A peer that sends what no honest one does is dropped and not taken back, for a [`Reason`]; one that is silent, or
+//! says goodbye, is only dropped.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
+
+use crate::Millis;
+use crate::digest::Digest;
+use crate::port::{self, Held, Limits, MAX_NEIGHBOURS, Reason, Stats, ToMesh, ToWorker};
+use crate::rng::Rng;
+use crate::wire::{FRAME_HEAD, Frame, Hello, MAX_MESSAGE, Message, NodeId, VERSION};
+
+mod download;
+mod links;
+mod neighbour;
+mod path;
+#[cfg(test)]
+mod tests;
+mod tracker;
+mod upload;
+
+use download::Downloads;
+use links::Links;
+use neighbour::{DEAD_MS, MAX_HAVE, Neighbour, PING_MS, Wanted};
+use tracker::{Event, Tracker};
+use upload::Uploads;
+
+/// Neighbours that are sought: HyParView's active view for some 10,000 nodes, and enough sources for one download.
+const TARGET: usize = 5;
+
+/// Neighbours that are accepted, connections under way among them: newcomers must find room with those who have enough.
+const ACCEPT: usize = 12;
+
+/// Offers made before the tracker has told the size of the swarm: most swarms are small.
+const FIRST_OFFERS: usize = 2;
+
+/// The first announce waits this long for its offers, in milliseconds; gathering itself ends after 2 s.
+const PATIENCE_MS: u64 = 2_500;
+
+/// Of two connections to one node, this long is waited for the other side to close one.
+const DOUBLE_MS: u64 = 5_000;
+
+/// Node ids that are remembered as banned, and connections whose node ids are remembered.
+const MAX_REMEMBERED: usize = 1_024;
+
+/// Statistics are told this often at most, in milliseconds.
+const STATS_MS: u64 = 1_000;
+
+/// Longer without any input than this: the machine was asleep, and silence says nothing about neighbours.
+const ASLEEP_MS: u64 = 2 * PING_MS;
+
+/// What a mesh is told when it starts.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Begins its random numbers; must differ from visitor to visitor, since the node id comes of it.
+    pub seed: u64,
+    /// The site: the SHA-256 thumbprint (RFC 7638) of its first key.
+    pub site: [u8; 32],
+    /// What the site is called at trackers.
+    pub info_hash: [u8; 20],
+    /// Absolute `ws:` or `wss:` URLs.
+    pub trackers: Vec<String>,
+    /// What may be given.
+    pub limits: Limits,
+}
+
+/// What can happen to a mesh.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// Time has passed.
+    Tick,
+    /// The page has described a connection: the answer to [`Output::Offer`] and [`Output::Accept`].
+    Described {
+        /// The connection.
+        conn: u32,
+        /// Session description with all its candidates.
+        sdp: String,
+    },
+    /// A connection's channel is open.
+    Open {
+        /// The connection.
+        conn: u32,
+    },
+    /// A connection or its channel is closed, or could not be made.
+    Gone {
+        /// The connection.
+        conn: u32,
+    },
+    /// A whole message. Piece frames are better told by [`Input::Frame`], without their payload.
+    Message {
+        /// The connection.
+        conn: u32,
+        /// Its bytes.
+        bytes: Vec<u8>,
+    },
+    /// A message that begins as a piece frame does, by its head alone.
+    Frame {
+        /// The connection.
+        conn: u32,
+        /// Its first bytes.
+        head: [u8; FRAME_HEAD],
+        /// The length of the whole message.
+        len: usize,
+    },
+    /// What a channel has still to send: told after each message sent and when it runs low.
+    Buffered {
+        /// The connection.
+        conn: u32,
+        /// `bufferedAmount`, in bytes.
+        bytes: usize,
+    },
+    /// A tracker's socket is open.
+    SocketOpen {
+        /// As in [`Output::Connect`].
+        socket: u32,
+    },
+    /// A tracker said something.
+    SocketText {
+        /// As in [`Output::Connect`].
+        socket: u32,
+        /// What.
+        text: String,
+    },
+    /// A tracker's socket is closed or could not be opened.
+    SocketClosed {
+        /// As in [`Output::Connect`].
+        socket: u32,
+    },
+    /// The driver has read what [`Output::Read`] asked for.
+    Loaded {
+        /// As in [`Output::Read`].
+        upload: u32,
+        /// It is there and its digest is right.
+        right: bool,
+    },
+    /// There is a new port to the service worker.
+    Port,
+    /// The service worker said something.
+    Worker(ToMesh),
+    /// The document goes away.
+    Stop,
+}
+
+/// What a mesh wants done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// Make a connection with a channel and describe it.
+    Offer {
+        /// Its number, never used again.
+        conn: u32,
+    },
+    /// Answer a peer's offer.
+    Accept {
+        /// The connection's number, never used again.
+        conn: u32,
+        /// The offer.
+        sdp: String,
+    },
+    /// The peer's answer to our offer.
+    Answered {
+        /// The connection.
+        conn: u32,
+        /// The answer.
+        sdp: String,
+    },
+    /// Close a connection, after what was sent on it; nothing more is said of it.
+    Close {
+        /// The connection.
+        conn: u32,
+    },
+    /// Send a message.
+    Send {
+        /// The connection.
+        conn: u32,
+        /// Its bytes.
+        bytes: Vec<u8>,
+    },
+    /// Send a message made of a head and a part of a piece that was read.
+    Frame {
+        /// The connection.
+        conn: u32,
+        /// As in [`Output::Read`].
+        upload: u32,
+        /// What goes first.
+        head: [u8; FRAME_HEAD],
+        /// Which bytes of the piece follow.
+        range: Range<u32>,
+    },
+    /// Read a piece from the store, check its digest, keep it, and say [`Input::Loaded`].
+    Read {
+        /// Names the piece in later outputs.
+        upload: u32,
+        /// Where it is.
+        held: Held,
+    },
+    /// A piece that was to be read is no longer needed.
+    Unload {
+        /// As in [`Output::Read`].
+        upload: u32,
+    },
+    /// Copy the payload of the message just handed in, which follows its [`FRAME_HEAD`] bytes, into a buffer.
+    Fill {
+        /// The buffer's number: made on its first use.
+        buffer: u32,
+        /// Its length in bytes.
+        total: u32,
+        /// Where the payload goes.
+        offset: u32,
+        /// The payload's length.
+        payload: u32,
+    },
+    /// Hand a filled buffer to the service worker, once for each want ([`ToWorker::Piece`]), and forget it.
+    Deliver {
+        /// The buffer.
+        buffer: u32,
+        /// Which piece it should be.
+        digest: Digest,
+        /// Who sent it.
+        peer: u32,
+        /// Who waits for it; never empty.
+        ids: Vec<u32>,
+    },
+    /// Forget a buffer, if there is one of this number.
+    Discard {
+        /// The buffer.
+        buffer: u32,
+    },
+    /// Open a socket to a tracker; an earlier one is closed or given up.
+    Connect {
+        /// Its number, never used again.
+        socket: u32,
+        /// Where.
+        url: String,
+    },
+    /// Say something to a tracker.
+    Text {
+        /// The socket.
+        socket: u32,
+        /// What.
+        text: String,
+    },
+    /// Close a socket.
+    Disconnect {
+        /// The socket.
+        socket: u32,
+    },
+    /// Say something to the service worker.
+    Worker(ToWorker),
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Mesh {
+    site: [u8; 32],
+    node: NodeId,
+    rng: Rng,
+    tracker: Tracker,
+    links: Links,
+    neighbours: BTreeMap<u32, Neighbour>,
+    downloads: Downloads,
+    uploads: Uploads,
+    outbox: VecDeque<Output>,
+    /// Nodes that are not taken back, the oldest first.
+    banned: VecDeque<NodeId>,
+    /// The nodes of former connections, the oldest first: the service worker may yet find what they sent wrong.
+    former: VecDeque<(u32, NodeId)>,
+    dropped: [u32; Reason::ALL.len()],
+    /// Neighbours that the service worker has been told of.
+    told: usize,
+    /// Payload bytes of either direction that the statistics have told of or will tell of.
+    moved: u64,
+    /// The statistics have changed since they were told.
+    changed: bool,
+    stats_told: Millis,
+    last: Millis,
+    stopped: bool,
+}
+
+impl Mesh {
+    /// A mesh that begins to look for peers.
+    pub fn new(config: Config, now: Millis) -> Self {
+        let mut rng = Rng::new(config.seed);
+        let node = node_id(&mut rng);
+        let mut mesh = Self {
+            site: config.site,
+            node,
+            rng,
+            tracker: Tracker::new(config.trackers, config.info_hash, node, now),
+            links: Links::default(),
+            neighbours: BTreeMap::new(),
+            downloads: Downloads::default(),
+            uploads: Uploads::new(config.limits, now),
+            outbox: VecDeque::new(),
+            banned: VecDeque::new(),
+            former: VecDeque::new(),
+            dropped: [0; Reason::ALL.len()],
+            told: 0,
+            moved: 0,
+            changed: false,
+            stats_told: now,
+            last: now,
+            stopped: false,
+        };
+        mesh.settle(now);
+        mesh
+    }
+
+    /// Our name in the swarm.
+    pub fn node(&self) -> NodeId {
+        self.node
+    }
+
+    /// Something happened. What is to be done about it waits in [`Self::poll`], and must be carried out before the next
+    /// input is handed in, except for the [`Input::Buffered`] that follows a sent message.
+    pub fn handle(&mut self, input: Input, now: Millis) {
+        if self.stopped {
+            return;
+        }
+        let now = now.max(self.last);
+        self.wake(now);
+        match input {
+            Input::Tick => {}
+            Input::Described { conn, sdp } => {
+                if let Some((to, id, sdp)) = self.links.described(conn, sdp, now, &mut self.rng) {
+                    self.tracker.answer(to, id, &sdp, &mut self.outbox);
+                }
+            }
+            Input::Open { conn } => self.greet(conn, now),
+            Input::Gone { conn } => self.gone(conn, now),
+            Input::Message { conn, bytes } => match Message::decode(&bytes) {
+                Ok(message) => self.message(conn, message, now),
+                Err(_) => self.bad(conn, bytes.first() == Some(&Frame::TYPE)),
+            },
+            Input::Frame { conn, head, len } => match Frame::decode(&head, len) {
+                Ok(Some(frame)) => self.message(conn, Message::Piece { frame, payload: FRAME_HEAD..len }, now),
+                Ok(None) | Err(_) => self.bad(conn, true),
+            },
+            Input::Buffered { conn, bytes } => {
+                if let Some(neighbour) = self.neighbours.get_mut(&conn) {
+                    neighbour.buffered = bytes;
+                }
+            }
+            Input::SocketOpen { socket } => self.tracker.opened(socket, now),
+            Input::SocketText { socket, text } => {
+                let event = self.tracker.text(socket, &text, now, &mut self.rng, &mut self.outbox);
+                self.introduced(event, now);
+            }
+            Input::SocketClosed { socket } => self.tracker.closed(socket, now, &mut self.rng),
+            Input::Loaded { upload, right } => {
+                self.uploads.loaded(upload, right, &mut self.neighbours, now, &mut self.outbox);
+            }
+            Input::Port => {
+                self.told = self.count();
+                let neighbours = self.told.min(MAX_NEIGHBOURS) as u16;
+                self.outbox.push_back(Output::Worker(ToWorker::Ready { neighbours, fresh: true }));
+                self.changed = true;
+            }
+            Input::Worker(message) => self.worker(message, now),
+            Input::Stop => return self.stop(),
+        }
+        self.settle(now);
+    }
+
+    /// The next thing to do.
+    pub fn poll(&mut self) -> Option<Output> {
+        self.outbox.pop_front()
+    }
+
+    /// When something is to be done if nothing happens before; not before there is nothing more to poll.
+    pub fn deadline(&self) -> Option<Millis> {
+        if self.stopped {
+            return None;
+        }
+        let lives = self.neighbours.values().map(|n| (n.heard.max(n.pinged) + PING_MS).min(n.heard + DEAD_MS));
+        let doubles = self.neighbours.values().filter(|n| n.double).map(|n| n.since + DOUBLE_MS);
+        let announce = self.tracker.deadline().map(|at| match self.tracker.due(at) {
+            // It waits for its offers, which come as inputs, at most this long.
+            Some(due) if due <= self.last => due + PATIENCE_MS,
+            Some(_) | None => at,
+        });
+        let more_offers = self.links.more_at().filter(|_| self.lacks_offers() > 0);
+        [announce, more_offers, self.links.deadline(), self.downloads.deadline(), self.uploads.deadline()]
+            .into_iter()
+            .flatten()
+            .chain(self.changed.then(|| self.stats_told + STATS_MS))
+            .chain(lives)
+            .chain(doubles)
+            .min()
+    }
+
+    /// The figures so far.
+    pub fn stats(&self, now: Millis) -> Stats {
+        let neighbours = self.neighbours.iter().take(MAX_NEIGHBOURS).map(|(&peer, n)| port::Neighbour {
+            peer,
+            node: n.node,
+            age_ms: now.since(n.since),
+            have: n.have.len() as u32,
+            down: n.down,
+            up: n.up,
+            rtt_ms: n.path.delay_ms(),
+            rate: n.path.rate(),
+            choking: n.choking,
+        });
+        Stats {
+            down: self.downloads.down,
+            up: self.uploads.up,
+            wasted: self.downloads.wasted,
+            dropped: self.dropped,
+            connections: self.links.made(),
+            neighbours: neighbours.collect(),
+        }
+    }
+
+    /// After a sleep, neighbours get the time to speak up before they are taken for dead.
+    fn wake(&mut self, now: Millis) {
+        if now.since(self.last) > ASLEEP_MS {
+            for neighbour in self.neighbours.values_mut() {
+                neighbour.heard = now;
+            }
+        }
+        self.last = now;
+    }
+
+    /// Does whatever the time or the last input has made possible.
+    fn settle(&mut self, now: Millis) {
+        self.links.tick(now, &mut self.outbox);
+        self.tracker.tick(now, &mut self.rng, &mut self.outbox);
+        self.check_lives(now);
+        for _ in 0..self.lacks_offers() {
+            if !self.links.make(now, &mut self.outbox) {
+                break;
+            }
+        }
+        self.announce(now);
+        self.downloads.tick(&mut self.neighbours, now, &mut self.outbox);
+        self.uploads.tick(&mut self.neighbours, now, &mut self.outbox);
+        let moved = self.downloads.down + self.uploads.up;
+        if moved != self.moved {
+            self.moved = moved;
+            self.changed = true;
+        }
+        if self.changed && now.since(self.stats_told) >= STATS_MS {
+            self.changed = false;
+            self.stats_told = now;
+            let stats = self.stats(now);
+            self.outbox.push_back(Output::Worker(ToWorker::Stats(stats)));
+        }
+    }
+
+    /// Nodes that are neighbours.
+    fn count(&self) -> usize {
+        self.neighbours.values().filter(|n| !n.double).count()
+    }
+
+    /// How many more neighbours are sought, as far as the swarm has them.
+    fn lacking(&self) -> usize {
+        let there = match self.tracker.others() {
+            Some(others) => usize::try_from(others).unwrap_or(usize::MAX).max(FIRST_OFFERS),
+            None => FIRST_OFFERS,
+        };
+        there.min(TARGET).saturating_sub(self.count() + self.links.connecting())
+    }
+
+    /// How many offers are to be made.
+    fn lacks_offers(&self) -> usize {
+        self.lacking().saturating_sub(self.links.offers())
+    }
+
+    fn announce(&mut self, now: Millis) {
+        let lacking = self.lacking();
+        let here = (self.count() + self.links.connecting()) as u64;
+        if lacking > 0 && self.links.making() == 0 && self.tracker.others().is_some_and(|others| others > here) {
+            self.tracker.hurry(now, &mut self.rng);
+        }
+        let Some(due) = self.tracker.due(now) else { return };
+        let mut offers = self.links.ready();
+        if offers.len() < lacking && self.links.making() > 0 && now.since(due) < PATIENCE_MS {
+            return;
+        }
+        offers.truncate(lacking);
+        self.tracker.announce(&offers, now, &mut self.outbox);
+    }
+
+    /// A tracker has introduced a peer.
+    fn introduced(&mut self, event: Option<Event>, now: Millis) {
+        match event {
+            Some(Event::Offer { from, id, sdp }) => {
+                let here = self.neighbours.len() + self.links.connecting();
+                // One that offers again while we still hear it has made its offers to whom it may concern.
+                let near = self.neighbours.values().any(|n| n.node == from && now.since(n.heard) <= PING_MS);
+                if from != self.node && !near && here < ACCEPT && !self.is_banned(from) && !self.links.knows(from) {
+                    self.links.accept(from, id, sdp, now, &mut self.outbox);
+                }
+            }
+            Some(Event::Answer { from, id, sdp }) if from != self.node && !self.is_banned(from) => {
+                self.links.answered(from, id, sdp, now, &mut self.outbox);
+            }
+            Some(Event::Answer { .. }) | None => {}
+        }
+    }
+
+    fn greet(&mut self, conn: u32, now: Millis) {
+        if !self.links.opened(conn, now) {
+            return;
+        }
+        let hello =
+            Hello { version: VERSION, site: self.site, node: self.node, max_message: MAX_MESSAGE as u32, features: 0 };
+        self.outbox.push_back(Output::Send { conn, bytes: Message::Hello(hello).encode() });
+    }
+
+    fn greeted(&mut self, conn: u32, hello: &Hello, now: Millis) {
+        if hello.version != VERSION || hello.site != self.site {
+            self.ban(hello.node, Reason::Foreign);
+            self.outbox.push_back(Output::Close { conn });
+            return;
+        }
+        if hello.node == self.node || self.is_banned(hello.node) || self.neighbours.len() >= ACCEPT {
+            return self.part(conn);
+        }
+        let older = self.neighbours.iter().find(|(_, n)| n.node == hello.node).map(|(&c, n)| (c, n.heard));
+        let double = match older {
+            Some((older, heard)) if now.since(heard) > PING_MS => {
+                self.part(older);
+                self.lose(older);
+                false
+            }
+            Some(_) if self.node < hello.node => return self.part(conn),
+            Some(_) => true,
+            None => false,
+        };
+        let mut neighbour = Neighbour::new(hello, double, 0, now);
+        let bytes = neighbour.write(&Message::Ping(now.0));
+        self.outbox.push_back(Output::Send { conn, bytes });
+        self.uploads.introduce(conn, &mut neighbour, &mut self.outbox);
+        self.neighbours.insert(conn, neighbour);
+        self.recount();
+    }
+
+    fn message(&mut self, conn: u32, message: Message, now: Millis) {
+        let Some(neighbour) = self.neighbours.get_mut(&conn) else {
+            if self.links.greeted(conn) {
+                if let Message::Hello(hello) = message {
+                    self.greeted(conn, &hello, now);
+                } else {
+                    self.drop_unknown(conn, Reason::Malformed);
+                }
+            }
+            return;
+        };
+        neighbour.heard = now;
+        if let Err(reason) = self.say(conn, message, now) {
+            self.drop_peer(conn, reason);
+        }
+    }
+
+    /// What a neighbour said; why it is to be dropped, if it is.
+    fn say(&mut self, conn: u32, message: Message, now: Millis) -> Result<(), Reason> {
+        let Some(neighbour) = self.neighbours.get_mut(&conn) else { return Ok(()) };
+        let out = &mut self.outbox;
+        match message {
+            Message::Piece { frame, payload } => {
+                let payload = payload.len() as u32;
+                return self.downloads.frame(conn, frame, payload, &mut self.neighbours, now, out);
+            }
+            Message::Want { request, digest, len } => {
+                let wanted = Wanted { request, digest, len };
+                return self.uploads.want(conn, neighbour, wanted, now, out);
+            }
+            Message::Cancel { request } => return self.uploads.cancel(conn, neighbour, request, now, out),
+            Message::Refuse { request, why } => {
+                if self.downloads.refused(conn, request, why, &mut self.neighbours, out) {
+                    return Ok(());
+                }
+            }
+            Message::Hello(_) => return Err(Reason::Malformed),
+            Message::Have(prefixes) => {
+                let room = MAX_HAVE.saturating_sub(neighbour.have.len());
+                neighbour.have.extend(prefixes.into_iter().take(room));
+                self.downloads.touch();
+            }
+            Message::Unhave(prefixes) => {
+                for prefix in prefixes {
+                    neighbour.have.remove(&prefix);
+                }
+                self.downloads.touch();
+            }
+            Message::Choke | Message::Unchoke => {
+                neighbour.choking = message == Message::Choke;
+                self.downloads.touch();
+            }
+            Message::Ping(number) => {
+                let bytes = neighbour.write(&Message::Pong(number));
+                out.push_back(Output::Send { conn, bytes });
+            }
+            // The number is the time the ping was sent; another one only makes the neighbour look far away.
+            Message::Pong(sent) => neighbour.path.answered(now.since(Millis(sent)).min(DEAD_MS)),
+            Message::Goodbye => {
+                out.push_back(Output::Close { conn });
+                self.lose(conn);
+                self.recount();
+                return Ok(());
+            }
+            Message::Unknown(_) => {}
+        }
+        let allowed = self.neighbours.get_mut(&conn).is_none_or(|n| n.allow(now));
+        if allowed { Ok(()) } else { Err(Reason::Flood) }
+    }
+
+    fn worker(&mut self, message: ToMesh, now: Millis) {
+        match message {
+            ToMesh::Holdings { full, pieces } => self.uploads.hold(full, &pieces, now),
+            ToMesh::Dropped(digests) => {
+                for digest in &digests {
+                    self.uploads.drop_piece(digest, now);
+                }
+            }
+            ToMesh::Want { id, priority, deadline_ms, pieces } => {
+                let deadline = now + u64::from(deadline_ms);
+                self.downloads.want(id, priority, deadline, &pieces, &self.neighbours, &mut self.outbox);
+            }
+            ToMesh::Cancel { id, digests } => {
+                self.downloads.cancel(id, &digests, &mut self.neighbours, &mut self.outbox);
+            }
+            ToMesh::Bad { peer, .. } => {
+                if self.neighbours.contains_key(&peer) {
+                    self.drop_peer(peer, Reason::Corrupt);
+                } else if let Some(&(_, node)) = self.former.iter().find(|(conn, _)| *conn == peer)
+                    && !self.is_banned(node)
+                {
+                    self.ban(node, Reason::Corrupt);
+                    self.changed = true;
+                }
+            }
+            ToMesh::Limits(limits) => self.uploads.limit(limits, now),
+        }
+    }
+
+    fn check_lives(&mut self, now: Millis) {
+        let mut dead = Vec::new();
+        for (&conn, neighbour) in &mut self.neighbours {
+            if now.since(neighbour.heard) >= DEAD_MS || neighbour.double && now.since(neighbour.since) >= DOUBLE_MS {
+                dead.push(conn);
+            } else if now.since(neighbour.heard.max(neighbour.pinged)) >= PING_MS {
+                neighbour.pinged = now;
+                let bytes = neighbour.write(&Message::Ping(now.0));
+                self.outbox.push_back(Output::Send { conn, bytes });
+            }
+        }
+        if dead.is_empty() {
+            return;
+        }
+        for conn in dead {
+            self.part(conn);
+            self.lose(conn);
+        }
+        self.recount();
+    }
+
+    /// A message that does not decode.
+    fn bad(&mut self, conn: u32, is_frame: bool) {
+        let reason = if is_frame { Reason::Size } else { Reason::Malformed };
+        if self.neighbours.contains_key(&conn) {
+            self.drop_peer(conn, reason);
+        } else if self.links.greeted(conn) {
+            self.drop_unknown(conn, reason);
+        }
+    }
+
+    /// Closes the connection of a neighbour that misbehaved, for good.
+    fn drop_peer(&mut self, conn: u32, reason: Reason) {
+        let Some(node) = self.neighbours.get(&conn).map(|n| n.node) else { return };
+        self.ban(node, reason);
+        let same: Vec<u32> = self.neighbours.iter().filter(|(_, n)| n.node == node).map(|(&c, _)| c).collect();
+        for conn in same {
+            self.outbox.push_back(Output::Close { conn });
+            self.lose(conn);
+        }
+        self.recount();
+    }
+
+    /// Closes the connection of someone who misbehaved before it was known who it is.
+    fn drop_unknown(&mut self, conn: u32, reason: Reason) {
+        self.count_drop(reason);
+        self.outbox.push_back(Output::Close { conn });
+    }
+
+    fn ban(&mut self, node: NodeId, reason: Reason) {
+        self.count_drop(reason);
+        if self.banned.len() >= MAX_REMEMBERED {
+            self.banned.pop_front();
+        }
+        self.banned.push_back(node);
+    }
+
+    fn count_drop(&mut self, reason: Reason) {
+        if let Some(count) = Reason::ALL.iter().zip(&mut self.dropped).find(|(r, _)| **r == reason) {
+            *count.1 = count.1.saturating_add(1);
+        }
+    }
+
+    fn is_banned(&self, node: NodeId) -> bool {
+        self.banned.contains(&node)
+    }
+
+    /// Says goodbye and closes.
+    fn part(&mut self, conn: u32) {
+        self.outbox.push_back(Output::Send { conn, bytes: Message::Goodbye.encode() });
+        self.outbox.push_back(Output::Close { conn });
+    }
+
+    fn gone(&mut self, conn: u32, now: Millis) {
+        self.links.gone(conn, now);
+        self.lose(conn);
+        self.recount();
+    }
+
+    /// Forgets a neighbour.
+    fn lose(&mut self, conn: u32) {
+        let Some(mut neighbour) = self.neighbours.remove(&conn) else { return };
+        if self.former.len() >= MAX_REMEMBERED {
+            self.former.pop_front();
+        }
+        self.former.push_back((conn, neighbour.node));
+        self.downloads.lost(conn, &mut neighbour, &mut self.outbox);
+        self.uploads.lost(&mut neighbour, &mut self.outbox);
+        // Another connection to the same node is now the only one.
+        if let Some(other) = self.neighbours.values_mut().find(|n| n.node == neighbour.node) {
+            other.double = false;
+        }
+    }
+
+    /// Tells the service worker where the number of neighbours has changed.
+    fn recount(&mut self) {
+        let count = self.count();
+        if count == self.told {
+            return;
+        }
+        self.told = count;
+        self.tracker.refresh();
+        let neighbours = count.min(MAX_NEIGHBOURS) as u16;
+        self.outbox.push_back(Output::Worker(ToWorker::Ready { neighbours, fresh: false }));
+        self.changed = true;
+    }
+
+    fn stop(&mut self) {
+        self.downloads.stop(&mut self.outbox);
+        for conn in std::mem::take(&mut self.neighbours).into_keys() {
+            self.part(conn);
+        }
+        self.links.stop(&mut self.outbox);
+        self.tracker.stop(&mut self.outbox);
+        self.outbox.push_back(Output::Worker(ToWorker::Ready { neighbours: 0, fresh: false }));
+        self.stopped = true;
+    }
+}
+
+/// A fresh name, in the form that trackers know (BEP 20): client and version, then chance.
+fn node_id(rng: &mut Rng) -> NodeId {
+    const LETTERS: &[u8; 64] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz._";
+    let mut id = *b"-PE0100-............";
+    for byte in &mut id[8..] {
+        *byte = LETTERS[rng.below(64) as usize];
+    }
+    NodeId(id)
+}
