@@ -2,6 +2,8 @@
 
 use wasm_bindgen::prelude::*;
 
+mod mesh;
+
 /// The version of this bundle, as in `Cargo.toml`.
 #[wasm_bindgen]
 pub fn version() -> String {
