@@ -23,6 +23,7 @@ pub(super) struct Found {
     pub(super) file: PathBuf,
     /// Its path below the served folder, decoded, `/` between the parts.
     pub(super) path: String,
+    pub(super) size: u64,
     /// There is a `.br` beside it.
     pub(super) br: bool,
     /// There is a `.gz` beside it.
@@ -41,11 +42,11 @@ pub(super) fn locate(root: &Path, url_path: &str) -> Place {
         return Place::Nothing;
     }
     match file_or_folder(root, &root.join(parts)) {
-        Ok(Some(Kind::File(file))) if !is_folder => found(file, parts.to_owned()),
+        Ok(Some(Kind::File(file, size))) if !is_folder => found(file, size, parts.to_owned()),
         Ok(Some(Kind::Folder(folder))) => match file_or_folder(root, &folder.join("index.html")) {
-            Ok(Some(Kind::File(_))) if !is_folder => Place::Folder,
-            Ok(Some(Kind::File(file))) if parts.is_empty() => found(file, "index.html".to_owned()),
-            Ok(Some(Kind::File(file))) => found(file, format!("{parts}/index.html")),
+            Ok(Some(Kind::File(..))) if !is_folder => Place::Folder,
+            Ok(Some(Kind::File(file, size))) if parts.is_empty() => found(file, size, "index.html".to_owned()),
+            Ok(Some(Kind::File(file, size))) => found(file, size, format!("{parts}/index.html")),
             Ok(_) => Place::Nothing,
             Err(e) => Place::Unreadable(folder, e),
         },
@@ -55,7 +56,7 @@ pub(super) fn locate(root: &Path, url_path: &str) -> Place {
 }
 
 enum Kind {
-    File(PathBuf),
+    File(PathBuf, u64),
     Folder(PathBuf),
 }
 
@@ -73,7 +74,7 @@ fn file_or_folder(root: &Path, path: &Path) -> io::Result<Option<Kind>> {
     }
     let kind = real.metadata()?;
     Ok(if kind.is_file() {
-        Some(Kind::File(real))
+        Some(Kind::File(real, kind.len()))
     } else if kind.is_dir() {
         Some(Kind::Folder(real))
     } else {
@@ -86,14 +87,14 @@ fn is_visible(part: &str) -> bool {
     !part.is_empty() && (!part.starts_with('.') || part == ".well-known")
 }
 
-fn found(file: PathBuf, path: String) -> Place {
+fn found(file: PathBuf, size: u64, path: String) -> Place {
     let beside = |end: &str| {
         let mut name = OsString::from(&file);
         name.push(end);
         Path::new(&name).symlink_metadata().is_ok_and(|kind| kind.is_file())
     };
     let (br, gz) = (beside(".br"), beside(".gz"));
-    Place::File(Found { file, path, br, gz })
+    Place::File(Found { file, path, size, br, gz })
 }
 
 fn is_absence(e: &io::Error) -> bool {

@@ -99,6 +99,7 @@ impl Site {
             // A range counts bytes of the file, never of a compressed form of it.
             asked.remove(ACCEPT_ENCODING);
             let applies = request.method == Method::GET
+                && found.size > 0
                 && asked.get(RANGE).is_some_and(is_one_range)
                 && self.range_is_of_this_version(&found, &asked).await;
             if !applies {
@@ -257,7 +258,7 @@ pub(super) fn weaken(response: &mut HeaderMap, compressed_here: bool, if_none_ma
     let known = || {
         if_none_match.and_then(|tags| tags.to_str().ok()).is_some_and(|tags| tags.split(',').any(|t| t.trim() == weak))
     };
-    if (compressed_here || known())
+    if (compressed_here || response.contains_key(VARY) && known())
         && let Ok(weak) = HeaderValue::try_from(weak)
     {
         response.insert(ETAG, weak);
