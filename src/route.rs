@@ -119,6 +119,12 @@ pub fn decide(facts: &Facts<'_>) -> Result<Candidate, Pass> {
     Ok(Candidate { path, head, range })
 }
 
+/// Whether what loads a response of this destination (`Request.destination`) may refuse it for a missing header (CSP,
+/// COEP, CORP): such a file is not taken from a peer before its headers are known.
+pub fn needs_headers(destination: &str) -> bool {
+    matches!(destination, "document" | "iframe" | "frame" | "embed" | "object" | "worker" | "sharedworker")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -72,6 +72,8 @@ pub enum Fault {
     Status(u16),
     /// Bytes that do not match the manifest.
     Mismatch,
+    /// An answer made for one visitor (`private`, `no-store`, `Vary: Cookie`).
+    Private,
 }
 
 /// What happened.
@@ -353,7 +355,7 @@ impl<B: Clone> Transfer<B> {
             self.out.push_back(Output::Stale);
         }
         match (fault, self.via) {
-            (Fault::Unreachable, _) | (_, Via::Reload) => self.fault = Some(fault),
+            (Fault::Unreachable | Fault::Private, _) | (_, Via::Reload) => self.fault = Some(fault),
             (_, Via::Plain) => self.via = Via::Old,
             (_, Via::Old) => self.via = Via::Reload,
         }

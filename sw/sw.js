@@ -1,0 +1,198 @@
+// The service worker's shim: what wasm can't do. It guards requests synchronously, boots the wasm, builds responses out of
+// what the wasm answers, and sends everything to the network when any of that fails.
+//
+// `PEERAGE` (constants) and `peerageGlue` (wasm-bindgen's glue, evaluated anew for each wasm instance) stand above it.
+(() => {
+  "use strict";
+  const SCOPE = new URL("./", self.location.href);
+  const CACHE = `peerage:${SCOPE.pathname}:${PEERAGE.site}`;
+  const INCLUDE = PEERAGE.scope.include.map((source) => new RegExp(source));
+  const EXCLUDE = PEERAGE.scope.exclude.map((source) => new RegExp(source));
+
+  // A wasm instance, while it lives. `failed` rejects when it traps: its futures would never settle by themselves.
+  let instance = null;
+  let traps = 0;
+
+  const sha256 = async (bytes) => {
+    const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
+    return "sha256-" + btoa(String.fromCharCode(...digest));
+  };
+
+  // Bytes of a file of the bundle: from the cache or the network, whichever has those that this script names.
+  async function bundled({ url, sha256: want }) {
+    const at = new URL(url, SCOPE).href;
+    const cache = await caches.open(CACHE);
+    const stored = await cache.match(at);
+    if (stored) {
+      const bytes = await stored.arrayBuffer();
+      if ((await sha256(bytes)) === want) return bytes;
+    }
+    for (const mode of ["default", "reload"]) {
+      const response = await fetch(at, { cache: mode, credentials: "same-origin" });
+      if (!response.ok) continue;
+      const bytes = await response.arrayBuffer();
+      if ((await sha256(bytes)) !== want) continue;
+      const headers = { "content-type": response.headers.get("content-type") ?? "application/octet-stream" };
+      // A page without room for this is served by the network: a full quota is no reason to fail.
+      await cache.put(at, new Response(bytes, { headers })).catch(() => {});
+      return bytes;
+    }
+    throw new Error(`${at} is not the file that this worker was published with`);
+  }
+
+  function boot() {
+    if (instance) return instance;
+    const streams = new Set();
+    let fail;
+    const failed = new Promise((_, reject) => (fail = reject));
+    failed.catch(() => {});
+    const fresh = { failed, streams };
+    const onTrap = (error) => {
+      if (instance === fresh) instance = null;
+      traps++;
+      console.error("peerage: the service worker's wasm failed; requests go to the network", error);
+      for (const controller of streams) {
+        try {
+          controller.error(error);
+        } catch {
+          // already closed
+        }
+      }
+      fail(error);
+    };
+    fresh.onTrap = onTrap;
+    fresh.worker = (async () => {
+      const bytes = await bundled(PEERAGE.wasm);
+      const glue = peerageGlue();
+      await glue({ module_or_path: await WebAssembly.compile(bytes) });
+      return glue.start_worker(PEERAGE, SCOPE.href, CACHE, (message) => onTrap(new Error(message)));
+    })();
+    // A boot that failed (no network, a half-finished upload) is tried again by the next request.
+    fresh.worker.catch(() => {
+      if (instance === fresh) instance = null;
+    });
+    instance = fresh;
+    return fresh;
+  }
+
+  // Calls into the wasm; a trap in it rejects.
+  async function call(run) {
+    const current = boot();
+    try {
+      const worker = await Promise.race([current.worker, current.failed]);
+      return await Promise.race([run(worker, current), current.failed]);
+    } catch (error) {
+      if (error instanceof WebAssembly.RuntimeError) current.onTrap(error);
+      throw error;
+    }
+  }
+
+  function stream(reader, current) {
+    let controller;
+    const end = () => {
+      current.streams.delete(controller);
+    };
+    return new ReadableStream(
+      {
+        start(c) {
+          controller = c;
+          current.streams.add(c);
+        },
+        async pull(c) {
+          try {
+            const chunk = await reader.pull();
+            if (chunk) return c.enqueue(chunk);
+            end();
+            c.close();
+          } catch (error) {
+            // Never close short: a body that was cut must not look whole.
+            end();
+            c.error(error);
+          }
+        },
+        cancel() {
+          end();
+          reader.cancel();
+        },
+      },
+      { highWaterMark: 1 },
+    );
+  }
+
+  async function answer(event) {
+    let reply;
+    try {
+      // Where the wasm traps again and again, the network is the better answer for the rest of this worker's life.
+      if (traps < 3) {
+        reply = await call(async (worker, current) => {
+          const said = await worker.fetch(event);
+          if (said?.reader) said.body = stream(said.reader, current);
+          return said;
+        });
+      }
+    } catch (error) {
+      console.warn("peerage: passed to the network:", error);
+    }
+    if (!reply) return fetch(event.request);
+    if (reply.done) event.waitUntil(reply.done);
+    if (reply.refused) return Response.error();
+    return new Response(reply.body ?? null, { status: reply.status, statusText: reply.statusText, headers: reply.headers });
+  }
+
+  // What is certainly none of ours is left alone, synchronously.
+  function concerns(request) {
+    if (request.method !== "GET" && request.method !== "HEAD") return false;
+    const { url, headers } = request;
+    if (!url.startsWith(SCOPE.href)) return false;
+    if (request.cache === "only-if-cached" && request.mode !== "same-origin") return false;
+    if ((headers.get("accept") ?? "").includes("text/event-stream")) return false;
+    let path;
+    try {
+      path = decodeURIComponent(new URL(url).pathname.slice(SCOPE.pathname.length));
+    } catch {
+      return false;
+    }
+    if (path.startsWith("peerage/")) {
+      return path === "peerage/inspector" || [PEERAGE.page, PEERAGE.mesh, PEERAGE.wasm].some((file) => file.url === path);
+    }
+    if (path === "" || path.endsWith("/")) path += "index.html";
+    if (request.mode === "navigate") return true;
+    return INCLUDE.some((glob) => glob.test(path)) && !EXCLUDE.some((glob) => glob.test(path));
+  }
+
+  self.addEventListener("install", (event) => {
+    event.waitUntil(
+      (async () => {
+        const files = [PEERAGE.wasm, PEERAGE.page, PEERAGE.mesh, PEERAGE.inspector];
+        await Promise.all(files.map(bundled));
+        await call((worker) => worker.install());
+        await self.skipWaiting();
+      })(),
+    );
+  });
+
+  self.addEventListener("activate", (event) => {
+    event.waitUntil(
+      (async () => {
+        await call((worker) => worker.activate()).catch((error) => console.warn("peerage:", error));
+        await self.clients.claim();
+      })(),
+    );
+  });
+
+  self.addEventListener("fetch", (event) => {
+    if (concerns(event.request)) event.respondWith(answer(event));
+  });
+
+  self.addEventListener("message", (event) => {
+    if (typeof event.data?.peerage !== "string") return;
+    const reply = (value) => event.ports[0]?.postMessage(value);
+    const asked = event.data.peerage !== "port";
+    event.waitUntil(
+      call((worker) => worker.message(event)).then(
+        (value) => asked && reply(value),
+        (error) => asked && reply({ error: String(error?.message ?? error) }),
+      ),
+    );
+  });
+})();

@@ -1,0 +1,176 @@
+//! Cache Storage: segments, the manifest, the bundle, and what the worker remembers.
+//!
+//! Everything lies in one cache of the site's own, under URLs below `peerage/`: manifest and bundle files under their
+//! own, the rest below `peerage/store/`, which the origin never answers. A full quota is an error of a write, never of a
+//! read: what is there stays.
+
+use std::cell::Cell;
+
+use js_sys::{Array, Promise, Uint8Array};
+use peerage::site::Site;
+use peerage::store::{Segment, Store};
+use peerage::verify::Verified;
+use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::future_to_promise;
+
+use crate::js::{self, Js};
+
+/// A segment's own line of the store's table, in base64.
+const LINE: &str = "x-peerage-line";
+
+#[wasm_bindgen]
+extern "C" {
+    #[wasm_bindgen(js_name = Response, extends = web_sys::Response)]
+    type AnyResponse;
+    /// A response of any kind of body.
+    #[wasm_bindgen(constructor, js_class = Response, catch)]
+    fn new(body: &JsValue, init: &JsValue) -> Js<AnyResponse>;
+}
+
+fn new_response(body: &JsValue, init: &JsValue) -> Js<web_sys::Response> {
+    Ok(AnyResponse::new(body, init)?.into())
+}
+
+/// The site's cache.
+pub(super) struct Cache {
+    name: String,
+    store_url: String,
+    cache: web_sys::Cache,
+    /// The snapshot is older than the segments, and the cache says so.
+    dirty: Cell<bool>,
+}
+
+/// What a worker reads when it wakes.
+pub(super) struct Memory {
+    pub(super) site: Site,
+    pub(super) store: Store,
+    /// Segments were written after the table.
+    pub(super) dirty: bool,
+}
+
+impl Cache {
+    pub(super) async fn open(name: &str, scope: &str) -> Js<Self> {
+        let cache = js::wait(caches()?.open(name)).await?.unchecked_into();
+        Ok(Self { name: name.to_owned(), store_url: format!("{scope}peerage/store/"), cache, dirty: Cell::new(false) })
+    }
+
+    /// What was remembered. Anything damaged is as good as nothing: it is rebuilt.
+    pub(super) async fn load(&self) -> Memory {
+        let (state, table, dirty) = futures::join!(self.stored("state"), self.stored("table"), self.stored("dirty"));
+        let site = state.and_then(|bytes| serde_json::from_slice(&bytes.to_vec()).ok()).unwrap_or_default();
+        let table = table.and_then(|bytes| Store::from_snapshot(&bytes.to_vec()));
+        self.dirty.set(dirty.is_some());
+        Memory { site, dirty: dirty.is_some() || table.is_none(), store: table.unwrap_or_default() }
+    }
+
+    /// Writes what is to be remembered.
+    pub(super) async fn save(&self, site: &[u8], table: &[u8]) -> Js<()> {
+        self.put_stored("state", site).await?;
+        self.put_stored("table", table).await?;
+        if self.dirty.replace(false) {
+            js::wait(self.cache.delete_with_str(&format!("{}dirty", self.store_url))).await?;
+        }
+        Ok(())
+    }
+
+    /// The bytes of a file of the manifest or the bundle.
+    pub(super) async fn read(&self, url: &str) -> Option<(Uint8Array, web_sys::Headers)> {
+        let found = js::wait(self.cache.match_with_str(url)).await.ok()?;
+        let response: web_sys::Response = found.dyn_into().ok()?;
+        let buffer = js::wait(response.array_buffer().ok()?).await.ok()?;
+        Some((Uint8Array::new(&buffer), response.headers()))
+    }
+
+    /// Keeps the bytes of a file of the manifest.
+    pub(super) async fn write(&self, url: &str, bytes: &[u8]) -> Js<()> {
+        self.put(url, &Uint8Array::from(bytes).into(), None).await
+    }
+
+    /// Deletes a file of the manifest.
+    pub(super) async fn delete(&self, url: &str) {
+        // What is not there need not be deleted.
+        let _ = js::wait(self.cache.delete_with_str(url)).await;
+    }
+
+    /// URLs of everything in the cache.
+    pub(super) async fn urls(&self) -> Vec<String> {
+        let Ok(keys) = js::wait(self.cache.keys()).await else { return Vec::new() };
+        Array::from(&keys).iter().map(|request| js::text(&request, "url")).collect()
+    }
+
+    /// Writes a segment.
+    pub(super) async fn write_segment(&self, number: u64, bodies: &[Verified<Uint8Array>], line: &Segment) -> Js<()> {
+        use base64::Engine as _;
+        if !self.dirty.replace(true) {
+            self.put_stored("dirty", b"1").await?;
+        }
+        let parts = bodies.iter().map(|body| JsValue::from((**body).clone())).collect::<Array>();
+        let blob = web_sys::Blob::new_with_u8_array_sequence(&parts)?;
+        let line = base64::engine::general_purpose::STANDARD.encode(line.describe());
+        self.put(&self.segment_url(number), &blob.into(), Some(&line)).await
+    }
+
+    /// The bytes of a segment: an ArrayBuffer, or `undefined` where it is gone.
+    pub(super) fn segment(&self, number: u64) -> Promise {
+        let found = self.cache.match_with_str(&self.segment_url(number));
+        future_to_promise(async move {
+            match js::wait(found).await?.dyn_into::<web_sys::Response>() {
+                Ok(response) => js::wait(response.array_buffer()?).await,
+                Err(_) => Ok(JsValue::UNDEFINED),
+            }
+        })
+    }
+
+    /// Deletes a segment.
+    pub(super) async fn delete_segment(&self, number: u64) {
+        self.delete(&self.segment_url(number)).await;
+    }
+
+    /// The segments' own lines of the table.
+    pub(super) async fn lines(&self) -> Vec<(u64, Vec<u8>)> {
+        use base64::Engine as _;
+        let mut lines = Vec::new();
+        for url in self.urls().await {
+            let number = url.strip_prefix(&self.store_url).filter(|hex| hex.len() == 16);
+            let Some(number) = number.and_then(|hex| u64::from_str_radix(hex, 16).ok()) else { continue };
+            let Ok(found) = js::wait(self.cache.match_with_str(&url)).await else { continue };
+            let Ok(response) = found.dyn_into::<web_sys::Response>() else { continue };
+            let line = response.headers().get(LINE).ok().flatten().unwrap_or_default();
+            if let Ok(line) = base64::engine::general_purpose::STANDARD.decode(line) {
+                lines.push((number, line));
+            }
+        }
+        lines
+    }
+
+    /// Deletes the whole cache.
+    pub(super) async fn clear(&self) -> Js<()> {
+        js::wait(caches()?.delete(&self.name)).await.map(drop)
+    }
+
+    fn segment_url(&self, number: u64) -> String {
+        format!("{}{number:016x}", self.store_url)
+    }
+
+    pub(super) async fn stored(&self, name: &str) -> Option<Uint8Array> {
+        Some(self.read(&format!("{}{name}", self.store_url)).await?.0)
+    }
+
+    pub(super) async fn put_stored(&self, name: &str, bytes: &[u8]) -> Js<()> {
+        self.put(&format!("{}{name}", self.store_url), &Uint8Array::from(bytes).into(), None).await
+    }
+
+    async fn put(&self, url: &str, body: &JsValue, line: Option<&str>) -> Js<()> {
+        let headers = web_sys::Headers::new()?;
+        headers.set("content-type", "application/octet-stream")?;
+        if let Some(line) = line {
+            headers.set(LINE, line)?;
+        }
+        let response = new_response(body, &js::object(&[("headers", headers.into())]))?;
+        js::wait(self.cache.put_with_str(url, &response)).await.map(drop)
+    }
+}
+
+fn caches() -> Js<web_sys::CacheStorage> {
+    Ok(js::get(&js_sys::global(), "caches").unchecked_into())
+}

@@ -1,0 +1,420 @@
+//! Files on their way: carries out what each file's [`Transfer`] asks for.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
+use std::rc::Rc;
+
+use futures::StreamExt as _;
+use futures::channel::{mpsc, oneshot};
+use js_sys::{ArrayBuffer, Promise, Uint8Array};
+use peerage::Millis;
+use peerage::digest::Digest;
+use peerage::manifest::{Entry, Label, url_from_path};
+use peerage::store::Segment;
+use peerage::transfer::{Fault, Input, Output, ReaderId, RunId, Source, Transfer};
+use peerage::verify::{self, Verified};
+use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::{future_to_promise, spawn_local};
+
+use super::versions::Version;
+use super::{Inner, describe, origin};
+use crate::js::{self, Js};
+
+/// Share of the storage quota that is ours: more would have the browser evict the site's own data along with it.
+const QUOTA_SHARE: f64 = 0.4;
+/// Where the browser tells no quota, in bytes.
+const DEFAULT_BUDGET: u64 = 256 << 20;
+/// Segments whose bytes are kept for the pieces that follow in them.
+const OPEN_SEGMENTS: usize = 4;
+/// Files fetched at once ahead of need.
+const PREFETCHES: usize = 6;
+
+/// A file that is being read.
+pub(super) struct File {
+    transfer: Transfer<Uint8Array>,
+    entry: Entry,
+    /// The URL to ask the origin for.
+    url: String,
+    readers: BTreeMap<ReaderId, mpsc::UnboundedSender<Told>>,
+    aborts: BTreeMap<RunId, web_sys::AbortController>,
+    paused: Vec<oneshot::Sender<()>>,
+    tick: Option<Millis>,
+    done: Vec<oneshot::Sender<()>>,
+}
+
+/// What a request is told.
+pub(super) enum Told {
+    Piece(usize, Source, Verified<Uint8Array>),
+    Finished,
+    Failed(Fault),
+}
+
+/// A request's end of a file.
+pub(super) struct Reading {
+    inner: Rc<Inner>,
+    pub(super) file: Digest,
+    id: ReaderId,
+    told: mpsc::UnboundedReceiver<Told>,
+    ended: bool,
+    /// Settles when the file has been read and stored.
+    pub(super) done: Promise,
+}
+
+impl Reading {
+    /// Starts reading pieces of a listed file. `url` is asked for where the origin must help; `peers`: they may.
+    pub(super) fn open(inner: &Rc<Inner>, entry: &Entry, url: String, span: Range<usize>, peers: bool) -> Self {
+        let file = entry.integrity;
+        let id = inner.readers.get().wrapping_add(1);
+        inner.readers.set(id);
+        let (sender, told) = mpsc::unbounded();
+        let (done, is_done) = oneshot::channel();
+        {
+            let mut files = inner.files.borrow_mut();
+            let open = files.entry(file).or_insert_with(|| {
+                let store = inner.store.borrow();
+                let share = entry.label == Label::Share && peers;
+                let local = |piece: &peerage::manifest::Piece| store.place(&piece.digest).is_some();
+                File {
+                    transfer: Transfer::new(entry.pieces.clone(), share, inner.link.neighbours() > 0, local),
+                    entry: entry.clone(),
+                    url,
+                    readers: BTreeMap::new(),
+                    aborts: BTreeMap::new(),
+                    paused: Vec::new(),
+                    tick: None,
+                    done: Vec::new(),
+                }
+            });
+            open.readers.insert(id, sender);
+            open.done.push(done);
+        }
+        inner.feed(file, Input::Open(id, span));
+        let done = future_to_promise(async move {
+            // A dropped sender is an end, too.
+            let _ = is_done.await;
+            Ok(JsValue::UNDEFINED)
+        });
+        Self { inner: inner.clone(), file, id, told, ended: false, done }
+    }
+
+    /// The next piece, verified; `None` after the last.
+    pub(super) async fn next(&mut self) -> Result<Option<(usize, Source, Verified<Uint8Array>)>, Fault> {
+        if self.ended {
+            return Ok(None);
+        }
+        self.inner.feed(self.file, Input::Pull(self.id));
+        match self.told.next().await {
+            Some(Told::Piece(at, source, body)) => Ok(Some((at, source, body))),
+            Some(Told::Finished) => {
+                self.ended = true;
+                Ok(None)
+            }
+            Some(Told::Failed(fault)) => {
+                self.ended = true;
+                Err(fault)
+            }
+            None => Err(Fault::Unreachable),
+        }
+    }
+}
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.inner.feed(self.file, Input::Close(self.id));
+        }
+    }
+}
+
+impl Inner {
+    /// Tells a file's transfer what happened, and carries out what it asks for.
+    pub(super) fn feed(self: &Rc<Self>, file: Digest, input: Input<Uint8Array>) {
+        let outputs = {
+            let mut files = self.files.borrow_mut();
+            let Some(open) = files.get_mut(&file) else { return };
+            if let Input::Close(id) = input {
+                open.readers.remove(&id);
+            }
+            open.transfer.handle(input, js::now());
+            let mut outputs = VecDeque::new();
+            while let Some(output) = open.transfer.poll() {
+                outputs.push_back(output);
+            }
+            // Runs that wait for room look again.
+            open.paused.clear();
+            outputs
+        };
+        for output in outputs {
+            self.carry_out(file, output);
+        }
+        self.settle(file);
+    }
+
+    /// The same input for every file.
+    pub(super) fn feed_all(self: &Rc<Self>, input: impl Fn() -> Input<Uint8Array>) {
+        let open: Vec<_> = self.files.borrow().keys().copied().collect();
+        for file in open {
+            self.feed(file, input());
+        }
+    }
+
+    fn settle(self: &Rc<Self>, file: Digest) {
+        let mut files = self.files.borrow_mut();
+        let Some(open) = files.get_mut(&file) else { return };
+        if open.transfer.is_done() {
+            // Its `done` senders go with it.
+            files.remove(&file);
+            return;
+        }
+        let Some(due) = open.transfer.deadline() else { return };
+        if open.tick.is_none_or(|tick| tick > due) {
+            open.tick = Some(due);
+            let inner = self.clone();
+            spawn_local(async move {
+                js::sleep(due.since(js::now()) + 1).await;
+                if let Some(open) = inner.files.borrow_mut().get_mut(&file)
+                    && open.tick == Some(due)
+                {
+                    open.tick = None;
+                }
+                inner.feed(file, Input::Tick);
+            });
+        }
+    }
+
+    fn carry_out(self: &Rc<Self>, file: Digest, output: Output<Uint8Array>) {
+        match output {
+            Output::Read(at) => spawn_local(self.clone().read_piece(file, at)),
+            Output::Ask(pieces) => {
+                let wanted = self.with(file, |open| {
+                    pieces.iter().filter_map(|&at| open.transfer.pieces().get(at).map(|p| (at, *p))).collect()
+                });
+                super::link::want(self, file, wanted.unwrap_or_default());
+            }
+            Output::Cancel(pieces) => super::link::cancel(self, file, &pieces),
+            Output::Fetch { run, pieces, via } => {
+                let Ok(abort) = web_sys::AbortController::new() else { return };
+                let order = self.with(file, |open| {
+                    open.aborts.insert(run, abort.clone());
+                    origin::Order {
+                        file,
+                        run,
+                        pieces,
+                        via,
+                        url: open.url.clone(),
+                        label: open.entry.label,
+                        path: open.entry.path.clone(),
+                        all: open.entry.pieces.clone(),
+                        signal: abort.signal(),
+                    }
+                });
+                if let Some(order) = order {
+                    spawn_local(origin::run(self.clone(), order));
+                }
+            }
+            Output::Stop(run) => {
+                self.with(file, |open| {
+                    if let Some(abort) = open.aborts.remove(&run) {
+                        abort.abort();
+                    }
+                });
+            }
+            Output::Emit(id, at, source, body) => self.tell(file, id, Told::Piece(at, source, body)),
+            Output::Finished(id) => self.tell(file, id, Told::Finished),
+            Output::Failed(id, fault) => self.tell(file, id, Told::Failed(fault)),
+            Output::Store(from, bodies) => spawn_local(self.clone().store_pieces(file, from, bodies)),
+            Output::Stale => {
+                let refreshing = self.refreshing();
+                spawn_local(async move {
+                    // What it leads to is seen by the next navigation.
+                    let _ = js::wait(refreshing).await;
+                });
+            }
+            Output::Wasted(_, bytes) => self.site.borrow_mut().bytes.wasted += bytes,
+        }
+    }
+
+    fn with<T>(&self, file: Digest, then: impl FnOnce(&mut File) -> T) -> Option<T> {
+        self.files.borrow_mut().get_mut(&file).map(then)
+    }
+
+    fn tell(&self, file: Digest, id: ReaderId, told: Told) {
+        let last = !matches!(told, Told::Piece(..));
+        self.with(file, |open| {
+            if let Some(reader) = open.readers.get(&id) {
+                // A request that went away closes its reader by itself.
+                let _ = reader.unbounded_send(told);
+            }
+            if last {
+                open.readers.remove(&id);
+            }
+        });
+    }
+
+    /// Waits until a run's next piece has room in a reader's window; at once where the run is over.
+    pub(super) async fn until_wanted(&self, file: Digest, run: RunId) {
+        loop {
+            let wait = self.with(file, |open| {
+                let stopped = !open.aborts.contains_key(&run);
+                if stopped || open.transfer.may_fetch(run) {
+                    return None;
+                }
+                let (sender, receiver) = oneshot::channel();
+                open.paused.push(sender);
+                Some(receiver)
+            });
+            match wait.flatten() {
+                Some(receiver) => drop(receiver.await),
+                None => return,
+            }
+        }
+    }
+
+    async fn read_piece(self: Rc<Self>, file: Digest, at: usize) {
+        let Some(Some(piece)) = self.with(file, |open| open.transfer.pieces().get(at).copied()) else { return };
+        let place = self.store.borrow().place(&piece.digest);
+        let mut body = None;
+        if let Some(place) = place {
+            self.store.borrow_mut().touch(place.segment);
+            if let Some(buffer) = self.segment(place.segment).await
+                && place.offset.saturating_add(place.len) <= buffer.byte_length()
+            {
+                let view = Uint8Array::new_with_byte_offset_and_length(&buffer, place.offset, place.len);
+                let found = js::sha256(&view).await;
+                body = found.ok().and_then(|found| verify::piece(view, place.len as usize, found, &piece).ok());
+            }
+            if body.is_some() {
+                self.site.borrow_mut().bytes.cache += u64::from(piece.len);
+            } else {
+                self.lose_segment(place.segment).await;
+            }
+        }
+        self.feed(file, Input::Read(at, body));
+    }
+
+    /// A segment's bytes; several pieces of it are one read.
+    async fn segment(&self, number: u64) -> Option<ArrayBuffer> {
+        let promise = {
+            let mut open = self.open_segments.borrow_mut();
+            match open.iter().position(|(n, _)| *n == number) {
+                Some(at) => open[at].1.clone(),
+                None => {
+                    if open.len() >= OPEN_SEGMENTS {
+                        open.pop_front();
+                    }
+                    let promise = self.cache.segment(number);
+                    open.push_back((number, promise.clone()));
+                    promise
+                }
+            }
+        };
+        js::wait(promise).await.ok()?.dyn_into().ok()
+    }
+
+    /// A segment that is gone from the cache, or damaged.
+    pub(super) async fn lose_segment(self: &Rc<Self>, number: u64) {
+        self.open_segments.borrow_mut().retain(|(n, _)| *n != number);
+        let gone = self.store.borrow_mut().remove(number);
+        self.link.drop_pieces(gone);
+        self.cache.delete_segment(number).await;
+        self.save_soon();
+    }
+
+    async fn store_pieces(self: Rc<Self>, file: Digest, from: usize, bodies: Vec<Verified<Uint8Array>>) {
+        let span = from..from + bodies.len();
+        let found = self.with(file, |open| {
+            (open.entry.label == Label::Share, open.transfer.pieces().get(span.clone()).map(<[_]>::to_vec))
+        });
+        let Some((share, Some(pieces))) = found else { return };
+        let number = self.store.borrow_mut().reserve();
+        let line = Segment { pieces, share, used: 0 };
+        let mut written = self.cache.write_segment(number, &bodies, &line).await;
+        if written.is_err() {
+            // The quota is full: make room for what is wanted now, once.
+            self.shrink(line.bytes() * 2).await;
+            written = self.cache.write_segment(number, &bodies, &line).await;
+        }
+        let kept = written.is_ok();
+        match written {
+            Ok(()) => {
+                let held = line.pieces.clone();
+                self.store.borrow_mut().insert(number, line.pieces, share);
+                if share {
+                    self.link.hold(&self, &held);
+                }
+            }
+            Err(e) => self.note_error(&format!("a file could not be kept: {}", describe(&e))),
+        }
+        self.feed(file, Input::Stored(span, kept));
+        self.enforce_budget().await;
+        self.save_soon();
+    }
+
+    async fn enforce_budget(self: &Rc<Self>) {
+        let over = self.store.borrow().over(self.budget.get());
+        for number in over {
+            self.lose_segment(number).await;
+        }
+    }
+
+    async fn shrink(self: &Rc<Self>, by: u64) {
+        let keep = self.store.borrow().bytes().saturating_sub(by);
+        let over = self.store.borrow().over(keep);
+        for number in over {
+            self.lose_segment(number).await;
+        }
+    }
+
+    /// Reads how much room the browser gives the site.
+    pub(super) async fn measure_budget(&self) {
+        let estimate = async {
+            let promise = self.global.navigator().storage().estimate()?;
+            js::wait(promise).await
+        };
+        if let Some(quota) = estimate.await.ok().and_then(|estimate| js::get(&estimate, "quota").as_f64()) {
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a positive number of bytes")]
+            self.budget.set((quota * QUOTA_SHARE) as u64);
+        }
+    }
+
+    /// The URL that a file is asked for by, where no request gives one.
+    pub(super) fn file_url(&self, path: &str) -> String {
+        let asked = path.strip_suffix("index.html").filter(|dir| dir.is_empty() || dir.ends_with('/')).unwrap_or(path);
+        self.url(&url_from_path(asked))
+    }
+}
+
+/// Until the browser tells its quota.
+pub(super) fn default_budget() -> u64 {
+    DEFAULT_BUDGET
+}
+
+/// Gets whole files into the store; what is there already costs nothing.
+pub(super) async fn prefetch(inner: &Rc<Inner>, version: &Rc<Version>, entries: Vec<Entry>) -> Js<()> {
+    let number = version.root.root.version;
+    let missing = entries.into_iter().filter(|entry| {
+        let store = inner.store.borrow();
+        !entry.pieces.iter().all(|piece| store.place(&piece.digest).is_some())
+    });
+    let mut fetches =
+        futures::stream::iter(missing.map(|entry| fetch_whole(inner.clone(), entry))).buffer_unordered(PREFETCHES);
+    while let Some(fetched) = fetches.next().await {
+        fetched.map_err(|path| js::error(&format!("{path} of version {number} could not be fetched ahead")))?;
+    }
+    Ok(())
+}
+
+async fn fetch_whole(inner: Rc<Inner>, entry: Entry) -> Result<(), String> {
+    let url = inner.file_url(&entry.path);
+    let mut reading = Reading::open(&inner, &entry, url, 0..entry.pieces.len(), true);
+    loop {
+        match reading.next().await {
+            Ok(Some(_)) => {}
+            Ok(None) => break,
+            Err(_) => return Err(entry.path),
+        }
+    }
+    // Stored, too.
+    let _ = js::wait(reading.done.clone()).await;
+    Ok(())
+}

@@ -1,0 +1,311 @@
+//! The link to the mesh worker: a MessagePort that a page forwards, made again whenever either side restarts.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use js_sys::Uint8Array;
+use peerage::digest::Digest;
+use peerage::manifest::Piece;
+use peerage::port::{Held, Limits, MAX_HOLDINGS, MAX_WANTED, Priority, Stats, ToMesh, ToWorker};
+use peerage::transfer::Input;
+use peerage::verify;
+use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::spawn_local;
+
+use super::Inner;
+use crate::js;
+
+/// What a mesh that lives answers a want within. One that doesn't is treated as gone until it speaks again.
+const ALIVE_MS: u64 = 400;
+/// When a want is given up: the transfer hedges much earlier, by itself.
+const DEADLINE_MS: u32 = 15_000;
+/// How long the first requests of a worker's life wait for a mesh that may be there.
+const GREET_MS: u64 = 120;
+
+/// The worker's end.
+#[derive(Default)]
+pub(super) struct Link {
+    port: RefCell<Option<Port>>,
+    neighbours: Cell<u16>,
+    wants: RefCell<BTreeMap<u32, Want>>,
+    next: Cell<u32>,
+    /// Settles when the mesh has greeted, or has had its time.
+    greeting: RefCell<Option<js_sys::Promise>>,
+    heard: Cell<bool>,
+    stats: RefCell<Option<Stats>>,
+}
+
+struct Port {
+    port: web_sys::MessagePort,
+    _on_message: Closure<dyn FnMut(web_sys::MessageEvent)>,
+}
+
+struct Want {
+    file: Digest,
+    pieces: BTreeMap<Digest, (Piece, Vec<usize>)>,
+    /// In the order of the want.
+    order: Vec<Digest>,
+    answered: bool,
+}
+
+impl Link {
+    /// Connected neighbours of the mesh.
+    pub(super) fn neighbours(&self) -> u16 {
+        self.neighbours.get()
+    }
+
+    /// The mesh's latest figures.
+    pub(super) fn stats(&self) -> Option<Stats> {
+        self.stats.borrow().clone()
+    }
+
+    fn send(&self, message: &ToMesh) {
+        if let Some(port) = &*self.port.borrow() {
+            let h = Uint8Array::from(&message.encode()[..]);
+            // A port whose other end is gone swallows what is sent.
+            let _ = port.port.post_message(&js::object(&[("h", h.into())]));
+        }
+    }
+
+    /// Pieces that were stored and may be shared.
+    pub(super) fn hold(&self, inner: &Inner, pieces: &[Piece]) {
+        let store = inner.store.borrow();
+        let held = pieces.iter().filter_map(|piece| {
+            let place = store.place(&piece.digest)?;
+            Some(Held { digest: piece.digest, segment: place.segment, offset: place.offset, len: place.len })
+        });
+        self.send(&ToMesh::Holdings { full: false, pieces: held.collect() });
+    }
+
+    /// Everything that may be shared.
+    pub(super) fn hold_all(&self, inner: &Inner) {
+        let held: Vec<_> = inner
+            .store
+            .borrow()
+            .shared()
+            .map(|(digest, place)| Held { digest, segment: place.segment, offset: place.offset, len: place.len })
+            .collect();
+        let mut full = true;
+        for part in held.chunks(MAX_HOLDINGS) {
+            self.send(&ToMesh::Holdings { full, pieces: part.to_vec() });
+            full = false;
+        }
+        if full {
+            self.send(&ToMesh::Holdings { full, pieces: Vec::new() });
+        }
+    }
+
+    /// Pieces that are no longer stored.
+    pub(super) fn drop_pieces(&self, pieces: Vec<Digest>) {
+        if !pieces.is_empty() {
+            self.send(&ToMesh::Dropped(pieces));
+        }
+    }
+
+    /// What the owner and the visitor allow.
+    pub(super) fn limit(&self, inner: &Inner) {
+        let Some(version) = inner.current() else { return };
+        let policy = &version.root.root.policy;
+        self.send(&ToMesh::Limits(Limits {
+            upload_rate: policy.upload_rate,
+            upload_budget: policy.upload_budget,
+            paused: inner.site.borrow().paused || !inner.may_mesh(),
+        }));
+    }
+
+    /// The mesh is gone, or the visitor revoked consent.
+    pub(super) fn close(&self, inner: &Rc<Inner>) {
+        if let Some(port) = self.port.borrow_mut().take() {
+            port.port.close();
+        }
+        self.silence(inner);
+    }
+
+    fn silence(&self, inner: &Rc<Inner>) {
+        self.neighbours.set(0);
+        self.wants.borrow_mut().clear();
+        inner.feed_all(|| Input::Mesh(false));
+    }
+}
+
+/// Asks the pages for a port, and waits a moment for the mesh behind it: an awakened worker has lost the one it had.
+pub(super) async fn call(inner: Rc<Inner>) {
+    let greeting = {
+        let mut greeting = inner.link.greeting.borrow_mut();
+        let inner = inner.clone();
+        greeting
+            .get_or_insert_with(|| {
+                wasm_bindgen_futures::future_to_promise(async move {
+                    if super::report::broadcast_now(&inner, &js::object(&[("peerage", "port?".into())])).await == 0 {
+                        return Ok(JsValue::UNDEFINED);
+                    }
+                    let until = js::now() + GREET_MS;
+                    while !inner.link.heard.get() && js::now() < until {
+                        js::sleep(5).await;
+                    }
+                    Ok(JsValue::UNDEFINED)
+                })
+            })
+            .clone()
+    };
+    let _ = js::wait(greeting).await;
+}
+
+/// Waits for the mesh's greeting, where one may come.
+pub(super) async fn greeted(inner: &Rc<Inner>) {
+    if inner.may_mesh() && !inner.link.heard.get() {
+        call(inner.clone()).await;
+    }
+}
+
+/// Takes up a port that a page forwarded.
+pub(super) fn connect(inner: &Rc<Inner>, port: web_sys::MessagePort) {
+    inner.link.close(inner);
+    let weak = Rc::downgrade(inner);
+    let on_message = Closure::new(move |event: web_sys::MessageEvent| {
+        if let Some(inner) = weak.upgrade() {
+            heard(&inner, &event.data());
+        }
+    });
+    port.set_onmessage(Some(on_message.as_ref().unchecked_ref()));
+    inner.link.port.replace(Some(Port { port, _on_message: on_message }));
+}
+
+/// Asks the mesh for pieces of a file, in the order they are needed.
+pub(super) fn want(inner: &Rc<Inner>, file: Digest, wanted: Vec<(usize, Piece)>) {
+    for part in wanted.chunks(MAX_WANTED) {
+        let id = inner.link.next.get().wrapping_add(1);
+        inner.link.next.set(id);
+        let mut want = Want { file, pieces: BTreeMap::new(), order: Vec::new(), answered: false };
+        for (at, piece) in part {
+            let (_, places) = want.pieces.entry(piece.digest).or_insert_with(|| {
+                want.order.push(piece.digest);
+                (*piece, Vec::new())
+            });
+            places.push(*at);
+        }
+        let pieces = want.order.iter().filter_map(|d| want.pieces.get(d)).map(|(p, _)| (p.digest, p.len)).collect();
+        inner.link.wants.borrow_mut().insert(id, want);
+        inner.link.send(&ToMesh::Want { id, priority: Priority::Page, deadline_ms: DEADLINE_MS, pieces });
+        let inner = inner.clone();
+        spawn_local(async move {
+            js::sleep(ALIVE_MS).await;
+            let silent = inner.link.wants.borrow().get(&id).is_some_and(|want| !want.answered);
+            if silent {
+                inner.link.silence(&inner);
+            }
+        });
+    }
+}
+
+/// Takes back what was asked for.
+pub(super) fn cancel(inner: &Rc<Inner>, file: Digest, places: &[usize]) {
+    let mut cancelled: BTreeMap<u32, Vec<Digest>> = BTreeMap::new();
+    inner.link.wants.borrow_mut().retain(|&id, want| {
+        if want.file == file {
+            want.pieces.retain(|digest, (_, at)| {
+                at.retain(|at| !places.contains(at));
+                if at.is_empty() {
+                    cancelled.entry(id).or_default().push(*digest);
+                }
+                !at.is_empty()
+            });
+        }
+        !want.pieces.is_empty()
+    });
+    for (id, digests) in cancelled {
+        inner.link.send(&ToMesh::Cancel { id, digests });
+    }
+}
+
+fn heard(inner: &Rc<Inner>, data: &JsValue) {
+    let header: Uint8Array = js::get(data, "h").unchecked_into();
+    let message = match ToWorker::decode(&header.to_vec()) {
+        Ok(message) => message,
+        Err(e) => return inner.note_error(&format!("the mesh said something that cannot be read: {e}")),
+    };
+    match message {
+        ToWorker::Ready { neighbours, fresh } => {
+            if fresh {
+                inner.link.limit(inner);
+                inner.link.hold_all(inner);
+            }
+            inner.link.heard.set(true);
+            let had = inner.link.neighbours.replace(neighbours);
+            if (had > 0) != (neighbours > 0) {
+                inner.feed_all(|| Input::Mesh(neighbours > 0));
+            }
+        }
+        ToWorker::Available { id, have, .. } => {
+            let (file, refused) = {
+                let mut wants = inner.link.wants.borrow_mut();
+                let Some(want) = wants.get_mut(&id) else { return };
+                want.answered = true;
+                let refused: Vec<_> = want.order.iter().zip(have).filter(|(_, have)| !have).map(|(d, _)| *d).collect();
+                (
+                    want.file,
+                    refused.iter().filter_map(|d| want.pieces.remove(d)).flat_map(|(_, at)| at).collect::<Vec<_>>(),
+                )
+            };
+            for at in refused {
+                inner.feed(file, Input::Gone(at));
+            }
+            inner.link.wants.borrow_mut().retain(|_, want| !want.pieces.is_empty());
+        }
+        ToWorker::Piece { id, digest, peer } => {
+            let body = Uint8Array::new(&js::get(data, "b"));
+            spawn_local(arrived(inner.clone(), id, digest, peer, body));
+        }
+        ToWorker::Gone { id, digest, .. } => {
+            if let Some((file, _, places)) = take(inner, id, digest) {
+                for at in places {
+                    inner.feed(file, Input::Gone(at));
+                }
+            }
+        }
+        ToWorker::Stats(stats) => super::report::mesh_stats(inner, stats, &inner.link.stats),
+        ToWorker::Evicted(digest) => {
+            let place = inner.store.borrow().place(&digest);
+            if let Some(place) = place {
+                let inner = inner.clone();
+                spawn_local(async move { inner.lose_segment(place.segment).await });
+            }
+        }
+    }
+}
+
+/// The one place where a peer's bytes come in: they are a piece once they match.
+async fn arrived(inner: Rc<Inner>, id: u32, digest: Digest, peer: u32, body: Uint8Array) {
+    let len = body.length();
+    let found = js::sha256(&body).await;
+    let Some((file, piece, places)) = take(&inner, id, digest) else {
+        inner.site.borrow_mut().bytes.wasted += u64::from(len);
+        return;
+    };
+    let checked = found.ok().and_then(|found| verify::piece(body, len as usize, found, &piece).ok());
+    let Some(body) = checked else {
+        inner.site.borrow_mut().rejected += 1;
+        inner.note_error(&format!("peer {peer} sent a piece that does not match the manifest, and is dropped"));
+        inner.link.send(&ToMesh::Bad { digest, peer });
+        for at in places {
+            inner.feed(file, Input::Gone(at));
+        }
+        return;
+    };
+    inner.site.borrow_mut().bytes.peer += u64::from(len);
+    for at in places {
+        inner.feed(file, Input::Piece(at, body.clone()));
+    }
+}
+
+fn take(inner: &Inner, id: u32, digest: Digest) -> Option<(Digest, Piece, Vec<usize>)> {
+    let mut wants = inner.link.wants.borrow_mut();
+    let want = wants.get_mut(&id)?;
+    let (piece, places) = want.pieces.remove(&digest)?;
+    let file = want.file;
+    if want.pieces.is_empty() {
+        wants.remove(&id);
+    }
+    Some((file, piece, places))
+}

@@ -1,0 +1,163 @@
+//! The origin: fetches a run of pieces, cuts the body where the manifest says, verifies each piece.
+
+use std::ops::Range;
+use std::rc::Rc;
+
+use js_sys::{Promise, Uint8Array};
+use peerage::digest::Digest;
+use peerage::manifest::{Label, Piece};
+use peerage::transfer::{Fault, Input, RunId, Via};
+use peerage::verify;
+use wasm_bindgen::prelude::*;
+
+use super::Inner;
+use crate::js::{self, Js};
+
+#[wasm_bindgen]
+extern "C" {
+    #[wasm_bindgen(js_name = fetch)]
+    fn fetch_with(url: &str, init: &JsValue) -> Promise;
+}
+
+/// What a run is of.
+pub(super) struct Order {
+    /// The file.
+    pub(super) file: Digest,
+    pub(super) run: RunId,
+    pub(super) pieces: Range<usize>,
+    pub(super) via: Via,
+    /// The URL that was asked for.
+    pub(super) url: String,
+    pub(super) label: Label,
+    pub(super) path: String,
+    pub(super) all: Vec<Piece>,
+    pub(super) signal: web_sys::AbortSignal,
+}
+
+/// Carries a run out, and tells the transfer of each piece and of the end.
+pub(super) async fn run(inner: Rc<Inner>, order: Order) {
+    let end = fetch(&inner, &order).await;
+    inner.feed(order.file, Input::Ended(order.run, end));
+}
+
+async fn fetch(inner: &Rc<Inner>, order: &Order) -> Result<(), Fault> {
+    let offset: u64 = order.all[..order.pieces.start].iter().map(|p| u64::from(p.len)).sum();
+    let len: u64 = order.all[order.pieces.clone()].iter().map(|p| u64::from(p.len)).sum();
+    let whole = order.pieces == (0..order.all.len());
+    let response = ask(inner, order, (!whole).then_some((offset, len))).await.map_err(|_| Fault::Unreachable)?;
+    let skip = match response.status() {
+        206 if !whole && starts_at(&response, offset) => 0,
+        200 => offset,
+        status => return Err(Fault::Status(status)),
+    };
+    if order.label == Label::Cache && is_private(&response) {
+        return Err(Fault::Private);
+    }
+    let body = response.body().ok_or(Fault::Mismatch)?;
+    let reader: web_sys::ReadableStreamDefaultReader = body.get_reader().unchecked_into();
+    let mut chunks = Chunks { reader, held: Vec::new(), bytes: 0 };
+    let read = read_pieces(inner, order, &response, &mut chunks, skip).await;
+    // Whether it was read to its end or not, nobody reads on.
+    let _ = js::wait(chunks.reader.cancel()).await;
+    read
+}
+
+async fn read_pieces(
+    inner: &Rc<Inner>,
+    order: &Order,
+    response: &web_sys::Response,
+    chunks: &mut Chunks,
+    mut skip: u64,
+) -> Result<(), Fault> {
+    while skip > 0 {
+        let step = u32::try_from(skip.min(1 << 20)).unwrap_or(u32::MAX);
+        chunks.take(step).await?;
+        skip -= u64::from(step);
+    }
+    for at in order.pieces.clone() {
+        inner.until_wanted(order.file, order.run).await;
+        let piece = order.all[at];
+        let body = chunks.take(piece.len).await?;
+        let found = js::sha256(&body).await.map_err(|_| Fault::Unreachable)?;
+        let body = verify::piece(body, piece.len as usize, found, &piece).map_err(|_| Fault::Mismatch)?;
+        if at == order.pieces.start && order.via != Via::Old {
+            inner.observe_headers(&order.path, order.file, response);
+        }
+        inner.site.borrow_mut().bytes.origin += u64::from(piece.len);
+        inner.feed(order.file, Input::Fetched(order.run, at, body));
+    }
+    Ok(())
+}
+
+async fn ask(inner: &Inner, order: &Order, range: Option<(u64, u64)>) -> Js<web_sys::Response> {
+    let url = match order.via {
+        Via::Plain | Via::Reload => order.url.clone(),
+        Via::Old => inner.url(&format!("peerage/old/{}", order.file.hex())),
+    };
+    let init = js::object(&[
+        // What may be shared is fetched as a stranger would get it.
+        ("credentials", if order.label == Label::Share { "omit" } else { "same-origin" }.into()),
+        ("cache", if order.via == Via::Reload { "reload" } else { "default" }.into()),
+        ("signal", order.signal.clone().into()),
+    ]);
+    if let Some((offset, len)) = range {
+        let range = format!("bytes={offset}-{}", offset + len - 1);
+        js::set(&init, "headers", js::object(&[("range", range.into())]));
+    }
+    Ok(js::wait(fetch_with(&url, &init)).await?.unchecked_into())
+}
+
+fn starts_at(response: &web_sys::Response, offset: u64) -> bool {
+    let range = response.headers().get("content-range").ok().flatten().unwrap_or_default();
+    range.strip_prefix("bytes ").and_then(|r| r.split('-').next()).and_then(|r| r.parse().ok()) == Some(offset)
+}
+
+/// A document that the origin made for one visitor is never kept.
+fn is_private(response: &web_sys::Response) -> bool {
+    let header = |name| response.headers().get(name).ok().flatten().unwrap_or_default().to_ascii_lowercase();
+    let cache = header("cache-control");
+    ["private", "no-store"].iter().any(|d| cache.contains(d))
+        || header("vary").contains("cookie")
+        || header("vary") == "*"
+}
+
+/// A body's chunks, to be taken in pieces.
+struct Chunks {
+    reader: web_sys::ReadableStreamDefaultReader,
+    held: Vec<Uint8Array>,
+    bytes: u32,
+}
+
+impl Chunks {
+    /// The next `len` bytes in a buffer of their own.
+    async fn take(&mut self, len: u32) -> Result<Uint8Array, Fault> {
+        while self.bytes < len {
+            let read = js::wait(self.reader.read()).await.map_err(|_| Fault::Unreachable)?;
+            if js::get(&read, "done").is_truthy() {
+                // A clean end before the manifest's: another file.
+                return Err(Fault::Mismatch);
+            }
+            let chunk: Uint8Array = js::get(&read, "value").unchecked_into();
+            self.bytes = self.bytes.saturating_add(chunk.length());
+            self.held.push(chunk);
+        }
+        let piece = Uint8Array::new_with_length(len);
+        let (mut at, mut used) = (0, 0);
+        for chunk in &mut self.held {
+            let part = chunk.length().min(len - at);
+            piece.set(&chunk.subarray(0, part), at);
+            at += part;
+            if part < chunk.length() {
+                *chunk = chunk.subarray(part, chunk.length());
+                break;
+            }
+            used += 1;
+            if at == len {
+                break;
+            }
+        }
+        self.held.drain(..used);
+        self.bytes -= len;
+        Ok(piece)
+    }
+}

@@ -1,0 +1,522 @@
+//! Answering a request: from facts to a response's parts.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::rc::Rc;
+
+use js_sys::{Array, Promise, Uint8Array};
+use peerage::digest::Digest;
+use peerage::inject;
+use peerage::manifest::{Entry, Integrity};
+use peerage::route::{self, Facts};
+use peerage::site::Pin;
+use peerage::transfer::{Fault, Source};
+use peerage::verify::Verified;
+use serde::{Deserialize, Serialize};
+use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::future_to_promise;
+
+use super::files::Reading;
+use super::report::Record;
+use super::versions::{Refreshed, Version};
+use super::{Inner, cache, describe};
+use crate::js::{self, Js};
+
+/// What a response is made of.
+pub(super) struct Answer {
+    status: u16,
+    status_text: &'static str,
+    headers: Vec<(String, String)>,
+    body: Body,
+    /// What the worker must stay alive for.
+    done: Option<Promise>,
+}
+
+enum Body {
+    None,
+    Bytes(Uint8Array),
+    Stream(Reader),
+    /// `Response.error()`.
+    Refused,
+}
+
+impl Answer {
+    pub(super) fn into_js(self) -> JsValue {
+        let pairs = |(name, value): &(String, String)| Array::of2(&name.into(), &value.into());
+        let out = js::object(&[
+            ("status", self.status.into()),
+            ("statusText", self.status_text.into()),
+            ("headers", self.headers.iter().map(pairs).collect::<Array>().into()),
+        ]);
+        match self.body {
+            Body::None => {}
+            Body::Bytes(bytes) => js::set(&out, "body", bytes),
+            Body::Stream(reader) => js::set(&out, "reader", reader),
+            Body::Refused => js::set(&out, "refused", true),
+        }
+        if let Some(done) = self.done {
+            js::set(&out, "done", done);
+        }
+        out.into()
+    }
+}
+
+/// Answers a request, or leaves it to the network.
+pub(super) async fn respond(inner: &Rc<Inner>, event: &web_sys::FetchEvent) -> Option<Answer> {
+    let request = event.request();
+    let url = web_sys::Url::new(&request.url()).ok()?;
+    let (pathname, query) = (url.pathname(), url.search());
+    let path = pathname.strip_prefix(&inner.scope_path);
+    if let Some(path) = path.filter(|path| path.starts_with("peerage/")) {
+        return bundled(inner, path).await;
+    }
+    let header = |name: &str| request.headers().get(name).ok().flatten();
+    let (method, cache, mode) = (request.method(), js::text(&request, "cache"), js::text(&request, "mode"));
+    let range = header("range");
+    let conditional =
+        ["authorization", "if-match", "if-none-match", "if-modified-since", "if-unmodified-since", "if-range"];
+    let facts = Facts {
+        method: &method,
+        path,
+        query: &query,
+        cache: &cache,
+        navigation: mode == "navigate",
+        range: range.as_deref(),
+        conditional: conditional.iter().any(|name| header(name).is_some()),
+    };
+    let decided = route::decide(&facts);
+    let resulting = js::text(event, "resultingClientId");
+    if facts.navigation {
+        return navigate(inner, event, decided.ok()?, &request, &resulting).await;
+    }
+    let candidate = decided.ok()?;
+    let client = event.client_id().unwrap_or_default();
+    let number = inner.site.borrow().version_for(&client)?;
+    if !resulting.is_empty() {
+        // A worker sees the version that the document which starts it sees.
+        inner.pin(&resulting, Pin::Version(number));
+    }
+    let version = inner.version(number).await?;
+    let entry = find(inner, &version, &candidate.path).await?;
+    serve(inner, Asked { request: &request, version: &version, entry, candidate }).await
+}
+
+async fn find(inner: &Inner, version: &Version, path: &str) -> Option<Entry> {
+    match inner.lookup(version, path).await {
+        Ok(entry) => entry,
+        Err(e) => {
+            inner.note_error(&format!("{path} cannot be looked up: {}", describe(&e)));
+            None
+        }
+    }
+}
+
+/// A navigation asks the origin for its root, waits for it a moment, and opens the newest version that is whole.
+async fn navigate(
+    inner: &Rc<Inner>,
+    event: &web_sys::FetchEvent,
+    candidate: route::Candidate,
+    request: &web_sys::Request,
+    resulting: &str,
+) -> Option<Answer> {
+    let fresh_ms = inner.current().map_or(0, |version| u64::from(version.root.root.policy.fresh_ms));
+    let refreshing = inner.refreshing();
+    // The rest of a longer update goes on beside the page.
+    event.wait_until(&settled(refreshing.clone())).ok()?;
+    let race = Array::of2(&settled(refreshing), &settled(after(fresh_ms)));
+    js::wait(Promise::race(&race)).await.ok()?;
+    let number = inner.site.borrow().version_for("")?;
+    let version = inner.version(number).await?;
+    let Some(entry) = find(inner, &version, &candidate.path).await else {
+        // Not ours: what it loads is answered from the version that the origin confirmed just now, or not at all.
+        let inner = inner.clone();
+        let resulting = resulting.to_owned();
+        inner.pin(&resulting, Pin::Pass);
+        wasm_bindgen_futures::spawn_local(async move {
+            if let Ok(Refreshed::Confirmed) = inner.refresh().await
+                && let Some(number) = inner.site.borrow().current
+            {
+                inner.site.borrow_mut().pin(&resulting, Pin::Version(number));
+            }
+        });
+        return None;
+    };
+    inner.pin(resulting, Pin::Version(number));
+    serve(inner, Asked { request, version: &version, entry, candidate }).await
+}
+
+fn after(ms: u64) -> Promise {
+    future_to_promise(async move {
+        js::sleep(ms).await;
+        Ok(JsValue::UNDEFINED)
+    })
+}
+
+/// The same promise, never rejected.
+fn settled(promise: Promise) -> Promise {
+    future_to_promise(async move {
+        let _ = js::wait(promise).await;
+        Ok(JsValue::UNDEFINED)
+    })
+}
+
+/// Files of the bundle come from the cache, so that the site works offline. They carry what an isolated page demands of
+/// a worker's script (WHATWG HTML, section 7.1.4).
+async fn bundled(inner: &Rc<Inner>, path: &str) -> Option<Answer> {
+    let constants = &inner.constants;
+    let (url, media_type) = match path {
+        "peerage/inspector" => (&constants.inspector.url, "text/html; charset=utf-8"),
+        path if path == constants.page.url => (&constants.page.url, "text/javascript; charset=utf-8"),
+        path if path == constants.mesh.url => (&constants.mesh.url, "text/javascript; charset=utf-8"),
+        path if path == constants.wasm.url => (&constants.wasm.url, "application/wasm"),
+        _ => return None,
+    };
+    let (bytes, _) = inner.cache.read(&inner.url(url)).await?;
+    let headers = [
+        ("content-type", media_type),
+        ("cross-origin-embedder-policy", "require-corp"),
+        ("cross-origin-resource-policy", "same-origin"),
+    ];
+    let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+    Some(Answer { status: 200, status_text: "OK", headers, body: Body::Bytes(bytes), done: None })
+}
+
+struct Asked<'a> {
+    request: &'a web_sys::Request,
+    version: &'a Rc<Version>,
+    entry: Entry,
+    candidate: route::Candidate,
+}
+
+/// Answers with a listed file.
+async fn serve(inner: &Rc<Inner>, asked: Asked<'_>) -> Option<Answer> {
+    let Asked { request, version, entry, candidate } = asked;
+    let id = inner.requests.get().wrapping_add(1);
+    inner.requests.set(id);
+    let record = Rc::new(RefCell::new(Record::new(request.url(), id, version.root.root.version, js::now())));
+    inner.report.borrow_mut().add(record.clone());
+    let span = match candidate.range {
+        Some(range) => match range.resolve(entry.size) {
+            Some(span) => span,
+            None => return Some(unsatisfiable(entry.size)),
+        },
+        None => (0, entry.size),
+    };
+    let pieces = covering(&entry, span);
+    let destination = js::text(request, "destination");
+    let has_headers = !entry.headers.is_empty() || inner.observed.borrow().has(&entry);
+    // A worker or a frame on an isolated page is refused without its headers, which bytes from peers don't bring along.
+    let peers = has_headers || !route::needs_headers(&destination);
+    if peers && !is_stored(inner, &entry, pieces.clone()) {
+        super::link::greeted(inner).await;
+    }
+    if candidate.head || entry.size == 0 {
+        let headers = headers(inner, &entry, &record, None, entry.size);
+        return Some(Answer { status: 200, status_text: "OK", headers, body: Body::None, done: None });
+    }
+    let mut url = request.url();
+    url.truncate(url.find('#').unwrap_or(url.len()));
+    let mut reading = Reading::open(inner, &entry, url, pieces.clone(), peers);
+    let done = reading.done.clone();
+    let first = match reading.next().await {
+        Ok(Some(first)) => first,
+        Ok(None) => return None,
+        Err(fault) => return failed(inner, version, &entry, &record, fault),
+    };
+    let mut cut = Cut { first: pieces.start, offset: offset(&entry, pieces.start), start: span.0, end: span.1, entry };
+    let (_, _, body) = &first;
+    let mut chunk = cut.part(first.0, body);
+    record.borrow_mut().count(first.1, u64::from(chunk.length()));
+    let mut length = Some(span.1 - span.0);
+    let headers_of = headers(inner, &cut.entry, &record, None, 0);
+    let is_document = cut.entry.media_type.starts_with("text/html") && candidate.range.is_none();
+    if is_document && version.root.root.policy.inject {
+        match inject(inner, &chunk, &headers_of, &destination) {
+            Ok(Some(injected)) => (chunk, length) = (injected, None),
+            Ok(None) => {}
+            Err(why) => inner.note_error(&format!("page.js is not added to {}: blocked by {why}", cut.entry.path)),
+        }
+    }
+    let partial = candidate.range.map(|_| (span, cut.entry.size));
+    let headers = headers(inner, &cut.entry, &record, partial, length.unwrap_or(0));
+    let is_single = pieces.len() == 1;
+    let body = if is_single {
+        // Lets the transfer know that all was taken.
+        if reading.next().await.is_err() {
+            return None;
+        }
+        record.borrow_mut().finish(js::now());
+        Body::Bytes(chunk)
+    } else {
+        Body::Stream(Reader(Rc::new(Stream {
+            state: RefCell::new(Some(State { reading, cut, first: Some(chunk) })),
+            record,
+        })))
+    };
+    let (status, status_text) = if candidate.range.is_some() { (206, "Partial Content") } else { (200, "OK") };
+    Some(Answer { status, status_text, headers, body, done: Some(done) })
+}
+
+/// The file can't be had as it is listed: the origin's own answer, unless the owner wants none.
+fn failed(
+    inner: &Rc<Inner>,
+    version: &Version,
+    entry: &Entry,
+    record: &RefCell<Record>,
+    fault: Fault,
+) -> Option<Answer> {
+    record.borrow_mut().fail(&format!("{fault:?}"), js::now());
+    if fault == Fault::Mismatch {
+        inner.site.borrow_mut().rejected += 1;
+        inner.note_error(&format!("the origin's bytes of {} do not match the manifest", entry.path));
+        if version.root.root.policy.integrity == Integrity::Strict {
+            return Some(Answer { status: 0, status_text: "", headers: Vec::new(), body: Body::Refused, done: None });
+        }
+    }
+    None
+}
+
+fn unsatisfiable(size: u64) -> Answer {
+    let headers = vec![("content-range".to_owned(), format!("bytes */{size}"))];
+    Answer { status: 416, status_text: "Range Not Satisfiable", headers, body: Body::None, done: None }
+}
+
+fn is_stored(inner: &Inner, entry: &Entry, pieces: Range<usize>) -> bool {
+    let store = inner.store.borrow();
+    entry.pieces[pieces].iter().all(|piece| store.place(&piece.digest).is_some())
+}
+
+/// The pieces that a span of bytes touches.
+fn covering(entry: &Entry, (start, end): (u64, u64)) -> Range<usize> {
+    let starts: Vec<u64> = entry.offsets().collect();
+    let first = starts.partition_point(|&at| at <= start).saturating_sub(1);
+    first..starts.partition_point(|&at| at < end)
+}
+
+fn offset(entry: &Entry, piece: usize) -> u64 {
+    entry.offsets().nth(piece).unwrap_or(entry.size)
+}
+
+/// Which part of each piece a request gets.
+struct Cut {
+    entry: Entry,
+    first: usize,
+    offset: u64,
+    start: u64,
+    end: u64,
+}
+
+impl Cut {
+    /// The part of the next piece, in order, that lies within the span.
+    fn part(&mut self, at: usize, body: &Verified<Uint8Array>) -> Uint8Array {
+        debug_assert!(at >= self.first);
+        let len = u64::from(body.length());
+        let from = self.start.saturating_sub(self.offset).min(len);
+        let to = self.end.saturating_sub(self.offset).min(len);
+        self.offset += len;
+        if (from, to) == (0, len) {
+            return (**body).clone();
+        }
+        let narrow = |n: u64| u32::try_from(n).unwrap_or(u32::MAX);
+        body.subarray(narrow(from), narrow(to))
+    }
+}
+
+fn inject(
+    inner: &Inner,
+    chunk: &Uint8Array,
+    headers: &[(String, String)],
+    destination: &str,
+) -> Result<Option<Uint8Array>, &'static str> {
+    if destination != "document" {
+        return Ok(None);
+    }
+    let script = inner.url(&inner.constants.page.url);
+    let path = script.find("://").and_then(|at| script[at + 3..].find('/').map(|slash| &script[at + 3 + slash..]));
+    let html = chunk.to_vec();
+    match inject::plan(&html[..html.len().min(inject::LOOK)], headers, "peerage/page.js") {
+        inject::Plan::At(at) => {
+            let tag = format!("<script src=\"{}\" async></script>", path.unwrap_or(&script));
+            let mut out = html;
+            out.splice(at..at, tag.into_bytes());
+            Ok(Some(Uint8Array::from(&out[..])))
+        }
+        inject::Plan::Blocked(why) => Err(why),
+        inject::Plan::There | inject::Plan::NoPlace => Ok(None),
+    }
+}
+
+/// The headers of a listed file: those that the owner signed; where there are none, those that the origin sent with
+/// these very bytes; and always the listed type.
+fn headers(
+    inner: &Inner,
+    entry: &Entry,
+    record: &RefCell<Record>,
+    partial: Option<((u64, u64), u64)>,
+    length: u64,
+) -> Vec<(String, String)> {
+    let mut headers = if entry.headers.is_empty() { inner.observed.borrow().of(entry) } else { entry.headers.clone() };
+    let mut put = |name: &str, value: String| {
+        headers.retain(|(n, _)| !n.eq_ignore_ascii_case(name));
+        headers.push((name.to_owned(), value));
+    };
+    let has_type = |headers: &[(String, String)]| headers.iter().any(|(n, _)| n.eq_ignore_ascii_case("content-type"));
+    put("accept-ranges", "bytes".to_owned());
+    if length > 0 || entry.size == 0 {
+        put("content-length", length.to_string());
+    }
+    if let Some(((start, end), size)) = partial {
+        put("content-range", format!("bytes {start}-{}/{size}", end - 1));
+    }
+    headers.push(("server-timing".to_owned(), format!("peerage;desc=\"{}\"", record.borrow().id)));
+    if !has_type(&headers) {
+        headers.push(("content-type".to_owned(), entry.media_type.clone()));
+    }
+    headers
+}
+
+/// A response's body, pulled piece by piece.
+#[wasm_bindgen]
+pub struct Reader(Rc<Stream>);
+
+struct Stream {
+    /// Out while a pull is under way; gone at the end.
+    state: RefCell<Option<State>>,
+    record: Rc<RefCell<Record>>,
+}
+
+struct State {
+    reading: Reading,
+    cut: Cut,
+    first: Option<Uint8Array>,
+}
+
+#[wasm_bindgen]
+impl Reader {
+    /// Resolves to the next chunk, to `undefined` at the end; rejects where the rest can't be had.
+    pub fn pull(&self) -> Promise {
+        let stream = self.0.clone();
+        future_to_promise(async move {
+            let Some(mut state) = stream.state.borrow_mut().take() else { return Ok(JsValue::UNDEFINED) };
+            if let Some(first) = state.first.take() {
+                stream.state.borrow_mut().replace(state);
+                return Ok(first.into());
+            }
+            match state.reading.next().await {
+                Ok(Some((at, source, body))) => {
+                    let chunk = state.cut.part(at, &body);
+                    stream.record.borrow_mut().count(source, u64::from(chunk.length()));
+                    stream.state.borrow_mut().replace(state);
+                    Ok(chunk.into())
+                }
+                Ok(None) => {
+                    stream.record.borrow_mut().finish(js::now());
+                    Ok(JsValue::UNDEFINED)
+                }
+                Err(fault) => {
+                    stream.record.borrow_mut().fail(&format!("{fault:?}"), js::now());
+                    Err(js::error(&format!("{} could not be read to its end: {fault:?}", state.cut.entry.path)))
+                }
+            }
+        })
+    }
+
+    /// Nobody reads on.
+    pub fn cancel(&self) {
+        self.0.state.borrow_mut().take();
+    }
+}
+
+/// Headers that the origin sent with listed bytes, by path: kept beside the store, since bytes from peers have none.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct Observed {
+    by_path: BTreeMap<String, (Digest, Vec<(String, String)>)>,
+    #[serde(skip)]
+    changed: bool,
+}
+
+impl Observed {
+    /// Files whose headers are remembered; beyond it none are added.
+    const MOST: usize = 4096;
+    /// What belongs to one transmission, not to the file.
+    const HOP: [&str; 10] = [
+        "content-length",
+        "content-encoding",
+        "content-range",
+        "transfer-encoding",
+        "connection",
+        "keep-alive",
+        "date",
+        "age",
+        "vary",
+        "server-timing",
+    ];
+
+    pub(super) async fn read(cache: &cache::Cache) -> Self {
+        let stored = cache.stored("headers").await;
+        stored.and_then(|bytes| serde_json::from_slice(&bytes.to_vec()).ok()).unwrap_or_default()
+    }
+
+    pub(super) async fn write(inner: &Inner) {
+        let bytes = {
+            let mut observed = inner.observed.borrow_mut();
+            if !std::mem::take(&mut observed.changed) {
+                return;
+            }
+            serde_json::to_vec(&*observed)
+        };
+        if let Ok(bytes) = bytes {
+            // A full quota: they are observed again.
+            let _ = inner.cache.put_stored("headers", &bytes).await;
+        }
+    }
+
+    fn has(&self, entry: &Entry) -> bool {
+        self.by_path.get(&entry.path).is_some_and(|(file, _)| *file == entry.integrity)
+    }
+
+    fn of(&self, entry: &Entry) -> Vec<(String, String)> {
+        let found = self.by_path.get(&entry.path).filter(|(file, _)| *file == entry.integrity);
+        found.map(|(_, headers)| headers.clone()).unwrap_or_default()
+    }
+}
+
+impl Inner {
+    /// Remembers the headers that came with a listed file.
+    pub(super) fn observe_headers(&self, path: &str, file: Digest, response: &web_sys::Response) {
+        let pairs = read_headers(response).unwrap_or_default();
+        let kept: Vec<_> = pairs.into_iter().filter(|(name, _)| !Observed::HOP.contains(&name.as_str())).collect();
+        let mut observed = self.observed.borrow_mut();
+        if observed.by_path.len() >= Observed::MOST && !observed.by_path.contains_key(path) {
+            return;
+        }
+        let fresh = (file, kept);
+        if observed.by_path.get(path) != Some(&fresh) {
+            observed.by_path.insert(path.to_owned(), fresh);
+            observed.changed = true;
+        }
+    }
+}
+
+fn read_headers(response: &web_sys::Response) -> Js<Vec<(String, String)>> {
+    let pairs = Array::from(&response.headers().entries());
+    Ok(pairs
+        .iter()
+        .filter_map(|pair| {
+            let pair = Array::from(&pair);
+            Some((pair.get(0).as_string()?, pair.get(1).as_string()?))
+        })
+        .collect())
+}
+
+impl Record {
+    fn count(&mut self, source: Source, bytes: u64) {
+        match source {
+            Source::Cache => self.bytes.cache += bytes,
+            Source::Peer => self.bytes.peer += bytes,
+            Source::Origin => self.bytes.origin += bytes,
+        }
+    }
+}

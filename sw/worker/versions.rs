@@ -1,0 +1,364 @@
+//! Versions: fetching a newer root, getting what makes a version whole, and looking entries up.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use js_sys::{Promise, Uint8Array};
+use peerage::digest::Digest;
+use peerage::manifest::{BadRoot, Entry, Index, Root, Shard};
+use peerage::site::{Pin, Verdict, Word};
+use peerage::verify::{self, SignedRoot, UnverifiedRoot, Verified};
+use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::future_to_promise;
+
+use super::{Inner, describe};
+use crate::js::{self, Js};
+
+/// A manifest of up to this many shards is fetched whole before its version is switched to; of a larger one, what the
+/// pages need is fetched when they need it.
+const WHOLE_SHARDS: usize = 64;
+
+/// The key number that the constant in the worker script has.
+const FIRST_KEY: u32 = 1;
+
+#[wasm_bindgen]
+extern "C" {
+    #[wasm_bindgen(js_namespace = ["crypto", "subtle"], js_name = importKey)]
+    fn subtle_import_key(
+        format: &str,
+        key: &JsValue,
+        algorithm: &JsValue,
+        extractable: bool,
+        uses: &JsValue,
+    ) -> Promise;
+    #[wasm_bindgen(js_namespace = ["crypto", "subtle"], js_name = verify)]
+    fn subtle_verify(algorithm: &JsValue, key: &JsValue, signature: &Uint8Array, data: &Uint8Array) -> Promise;
+    #[wasm_bindgen(js_name = fetch)]
+    fn fetch_with(url: &str, init: &JsValue) -> Promise;
+}
+
+/// One version of the site, as far as it has been read.
+pub(super) struct Version {
+    pub(super) root: Verified<SignedRoot>,
+    top: Rc<Verified<Index>>,
+    pages: RefCell<BTreeMap<Digest, Rc<Verified<Index>>>>,
+    shards: RefCell<BTreeMap<Digest, Rc<Verified<Shard>>>>,
+}
+
+/// What asking the origin for its root led to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refreshed {
+    /// The origin's root is the current version now.
+    Confirmed,
+    /// The origin did not answer: what is current stays.
+    Unreachable,
+    /// The origin's root can't be accepted: everything passes through.
+    Refused,
+    /// The site is retired.
+    Retired,
+}
+
+/// The site's first public key, from its JWK.
+pub(super) async fn import_key(jwk: &serde_json::Value) -> Js<JsValue> {
+    let algorithm = js::object(&[("name", "ECDSA".into()), ("namedCurve", "P-256".into())]);
+    let uses = js_sys::Array::of1(&"verify".into());
+    js::wait(subtle_import_key("jwk", &js::to_js(jwk), &algorithm, false, &uses)).await
+}
+
+impl Inner {
+    /// The version that navigations open, if it has been read in this life.
+    pub(super) fn current(&self) -> Option<Rc<Version>> {
+        let version = self.site.borrow().current?;
+        self.versions.borrow().get(&version).cloned()
+    }
+
+    /// Reads the current version. One that can't be read is forgotten: requests go to the network until a newer comes.
+    pub(super) async fn load_current(&self) {
+        let Some(number) = self.site.borrow().current else { return };
+        if self.version(number).await.is_none() {
+            let mut site = self.site.borrow_mut();
+            site.roots.remove(&number);
+            site.current = None;
+        }
+    }
+
+    /// A version by number, read and checked again where this life hasn't yet.
+    pub(super) async fn version(&self, number: u64) -> Option<Rc<Version>> {
+        if let Some(version) = self.versions.borrow().get(&number) {
+            return Some(version.clone());
+        }
+        let text = self.site.borrow().roots.get(&number).cloned()?;
+        let opened = match self.check_root(text.as_bytes()).await {
+            Ok(root) => self.open(root).await,
+            Err(e) => Err(js::error(&e.to_string())),
+        };
+        match opened {
+            Ok(version) => {
+                self.versions.borrow_mut().insert(number, version.clone());
+                Some(version)
+            }
+            Err(e) => {
+                self.note_error(&format!("version {number} cannot be read: {}", describe(&e)));
+                None
+            }
+        }
+    }
+
+    /// Asks the origin for its root and takes up what is newer. One such question at a time, however many wait for it.
+    pub(super) async fn refresh(self: &Rc<Self>) -> Js<Refreshed> {
+        let promise = self.refreshing();
+        let code = js::wait(promise).await?.as_f64();
+        Ok(match code {
+            Some(0.0) => Refreshed::Confirmed,
+            Some(1.0) => Refreshed::Unreachable,
+            Some(2.0) => Refreshed::Refused,
+            _ => Refreshed::Retired,
+        })
+    }
+
+    /// The question under way, or a new one. Resolves to a [`Refreshed`] by number.
+    pub(super) fn refreshing(self: &Rc<Self>) -> Promise {
+        let mut refreshing = self.refreshing.borrow_mut();
+        refreshing
+            .get_or_insert_with(|| {
+                let inner = self.clone();
+                future_to_promise(async move {
+                    let end = inner.ask_for_root().await;
+                    inner.refreshing.borrow_mut().take();
+                    end.map(|refreshed| JsValue::from(refreshed as u32))
+                })
+            })
+            .clone()
+    }
+
+    async fn ask_for_root(self: &Rc<Self>) -> Js<Refreshed> {
+        let init = js::object(&[("cache", "no-cache".into()), ("credentials", "same-origin".into())]);
+        let Ok(response) = js::wait(fetch_with(&self.url("peerage/root.jws"), &init)).await else {
+            return self.unreachable();
+        };
+        let response: web_sys::Response = response.unchecked_into();
+        match response.status() {
+            200 => {}
+            // The owner took the site out of our hands.
+            404 | 410 if self.site.borrow().current.is_some() => return self.retire().await,
+            _ => return self.unreachable(),
+        }
+        let Ok(body) = js::wait(response.array_buffer()?).await else { return self.unreachable() };
+        let bytes = Uint8Array::new(&body);
+        let limit = u32::try_from(peerage::manifest::MAX_ROOT_BYTES).unwrap_or(u32::MAX);
+        let checked = match bytes.length() > limit {
+            true => Err(BadRoot::TooLarge),
+            false => self.check_root(&bytes.to_vec()).await,
+        };
+        let judged = checked.and_then(|root| {
+            let verdict = self.site.borrow().judge(&root.root, Word::Origin, js::unix_time())?;
+            Ok((root, verdict))
+        });
+        match judged {
+            Ok((root, Verdict::Current)) => {
+                let known = self.site.borrow().roots.get(&root.root.version) == Some(&root.text);
+                if !known {
+                    // The same version signed anew: an other policy, or an other expiry.
+                    self.take_up(root).await?;
+                }
+                self.site.borrow_mut().confirm();
+                Ok(Refreshed::Confirmed)
+            }
+            Ok((root, Verdict::Newer)) => {
+                self.take_up(root).await?;
+                Ok(Refreshed::Confirmed)
+            }
+            Ok((_, Verdict::Retired)) => self.retire().await,
+            Err(why) => {
+                if self.site.borrow().current.is_none() {
+                    return Err(js::error(&format!("{}: {why}", self.url("peerage/root.jws"))));
+                }
+                self.note_error(&format!("the origin's root is not accepted, requests pass through: {why}"));
+                self.site.borrow_mut().pass(&why);
+                self.save_soon();
+                Ok(Refreshed::Refused)
+            }
+        }
+    }
+
+    fn unreachable(&self) -> Js<Refreshed> {
+        if self.site.borrow().current.is_none() {
+            return Err(js::error(&format!("{} cannot be fetched", self.url("peerage/root.jws"))));
+        }
+        Ok(Refreshed::Unreachable)
+    }
+
+    async fn check_root(&self, text: &[u8]) -> Result<Verified<SignedRoot>, BadRoot> {
+        let root = UnverifiedRoot::parse(text)?;
+        let algorithm = js::object(&[("name", "ECDSA".into()), ("hash", "SHA-256".into())]);
+        let (signature, data) = (Uint8Array::from(&root.signature()[..]), Uint8Array::from(root.signing_input()));
+        let matches = root.claims().key == FIRST_KEY
+            && js::wait(subtle_verify(&algorithm, &self.key, &signature, &data)).await.is_ok_and(|v| v.is_truthy());
+        root.accept(matches, &self.constants.site)
+    }
+
+    /// Gets what makes a version whole, then switches to it.
+    async fn take_up(self: &Rc<Self>, root: Verified<SignedRoot>) -> Js<()> {
+        let version = self.open(root).await?;
+        let shards = self.whole(&version).await?;
+        let mut precache: Vec<_> = shards.iter().flat_map(|shard| shard.iter().collect::<Vec<_>>()).collect();
+        precache.retain(|entry| entry.precache);
+        let Root { version: number, .. } = version.root.root;
+        super::files::prefetch(self, &version, precache).await?;
+        let had = self.site.borrow().current;
+        self.versions.borrow_mut().insert(number, version.clone());
+        self.site.borrow_mut().switch(number, version.root.text.clone());
+        self.save_soon();
+        if had.is_some_and(|had| had != number) {
+            let detail = js::object(&[("version", JsValue::from(number as f64))]);
+            super::report::broadcast(self, "update", detail.into());
+        }
+        Ok(())
+    }
+
+    async fn open(&self, root: Verified<SignedRoot>) -> Js<Rc<Version>> {
+        let top = self.page(root.root.index).await?;
+        Ok(Rc::new(Version { root, top, pages: RefCell::default(), shards: RefCell::default() }))
+    }
+
+    /// The shards of a version: all of a small one, of a large one those that are precached.
+    async fn whole(&self, version: &Version) -> Js<Vec<Rc<Verified<Shard>>>> {
+        let mut pages = vec![version.top.clone()];
+        let mut shards = Vec::new();
+        while let Some(page) = pages.pop() {
+            let all = page.level() == 0 && version.top.level() == 0 && page.children().count() <= WHOLE_SHARDS;
+            for child in page.children().filter(|child| all || child.precache) {
+                if page.level() == 0 {
+                    shards.push(self.shard(version, &child).await?);
+                } else {
+                    pages.push(self.child_page(version, child.digest).await?);
+                }
+            }
+        }
+        Ok(shards)
+    }
+
+    /// The entry of a path in a version.
+    pub(super) async fn lookup(&self, version: &Version, path: &str) -> Js<Option<Entry>> {
+        let mut page = version.top.clone();
+        loop {
+            let Some(child) = page.find(path) else { return Ok(None) };
+            if page.level() == 0 {
+                return Ok(self.shard(version, &child).await?.find(path));
+            }
+            page = self.child_page(version, child.digest).await?;
+        }
+    }
+
+    async fn child_page(&self, version: &Version, digest: Digest) -> Js<Rc<Verified<Index>>> {
+        if let Some(page) = version.pages.borrow().get(&digest) {
+            return Ok(page.clone());
+        }
+        let page = self.page(digest).await?;
+        version.pages.borrow_mut().insert(digest, page.clone());
+        Ok(page)
+    }
+
+    async fn page(&self, want: Digest) -> Js<Rc<Verified<Index>>> {
+        let check = |bytes, found| verify::index(bytes, found, want);
+        Ok(Rc::new(self.part(&format!("peerage/index/{}", want.hex()), check).await?))
+    }
+
+    async fn shard(&self, version: &Version, child: &peerage::manifest::Child) -> Js<Rc<Verified<Shard>>> {
+        if let Some(shard) = version.shards.borrow().get(&child.digest) {
+            return Ok(shard.clone());
+        }
+        let check = |bytes, found| verify::shard(bytes, found, child);
+        let shard = Rc::new(self.part(&format!("peerage/shard/{}", child.digest.hex()), check).await?);
+        version.shards.borrow_mut().insert(child.digest, shard.clone());
+        Ok(shard)
+    }
+
+    /// A part of the manifest by its address: from the cache, else from the origin, past the HTTP cache if need be.
+    async fn part<T>(&self, path: &str, check: impl Fn(Vec<u8>, Digest) -> Result<T, verify::BadPart>) -> Js<T> {
+        let url = self.url(path);
+        if let Some((bytes, _)) = self.cache.read(&url).await
+            && let Ok(part) = check(bytes.to_vec(), js::sha256(&bytes).await?)
+        {
+            return Ok(part);
+        }
+        let mut failure = js::error(&format!("{url} cannot be fetched"));
+        for mode in ["default", "reload"] {
+            let init = js::object(&[("cache", mode.into()), ("credentials", "same-origin".into())]);
+            let response: web_sys::Response = js::wait(fetch_with(&url, &init)).await?.unchecked_into();
+            if response.status() != 200 {
+                failure = js::error(&format!("{url}: the origin answers {}", response.status()));
+                continue;
+            }
+            let buffer = Uint8Array::new(&js::wait(response.array_buffer()?).await?);
+            let bytes = buffer.to_vec();
+            match check(bytes.clone(), js::sha256(&buffer).await?) {
+                Ok(part) => {
+                    if let Err(e) = self.cache.write(&url, &bytes).await {
+                        self.note_error(&format!("{url} could not be kept: {}", describe(&e)));
+                    }
+                    return Ok(part);
+                }
+                Err(why) => failure = js::error(&format!("{url}: {why}")),
+            }
+        }
+        Err(failure)
+    }
+
+    /// Unregisters this worker and deletes what it stored.
+    async fn retire(&self) -> Js<Refreshed> {
+        self.site.borrow_mut().passing = Some("the site is retired".to_owned());
+        self.cache.clear().await?;
+        js::wait(self.global.registration().unregister()?).await?;
+        Ok(Refreshed::Retired)
+    }
+
+    /// Pins a document or worker, and remembers it.
+    pub(super) fn pin(self: &Rc<Self>, client: &str, pin: Pin) {
+        self.site.borrow_mut().pin(client, pin);
+        self.save_soon();
+    }
+
+    /// Forgets clients that are gone and versions that nobody uses, with their part of the cache.
+    pub(super) async fn tidy(self: &Rc<Self>) {
+        let alive = super::report::clients(self).await;
+        let alive: std::collections::BTreeSet<String> = alive.iter().map(|client| js::text(client, "id")).collect();
+        let gone = self.site.borrow_mut().tidy(|client| alive.contains(client));
+        for version in &gone {
+            self.versions.borrow_mut().remove(version);
+        }
+        let Ok(keep) = self.parts_in_use().await else { return };
+        for url in self.cache.urls().await {
+            let relative = url.strip_prefix(&self.scope).unwrap_or_default();
+            let is_part = relative.starts_with("peerage/index/") || relative.starts_with("peerage/shard/");
+            let is_old_wasm = relative.ends_with(".wasm") && relative != self.constants.wasm.url;
+            if (is_part && !keep.contains(relative)) || is_old_wasm {
+                self.cache.delete(&url).await;
+            }
+        }
+        self.save_soon();
+    }
+
+    /// Manifest files of all versions that are remembered.
+    async fn parts_in_use(&self) -> Js<std::collections::BTreeSet<String>> {
+        let numbers: Vec<_> = self.site.borrow().roots.keys().copied().collect();
+        let mut keep = std::collections::BTreeSet::new();
+        for number in numbers {
+            let version = self.version(number).await.ok_or_else(|| js::error("a version in use cannot be read"))?;
+            keep.insert(format!("peerage/index/{}", version.top.digest().hex()));
+            let mut pages = vec![version.top.clone()];
+            while let Some(page) = pages.pop() {
+                for child in page.children() {
+                    if page.level() == 0 {
+                        keep.insert(format!("peerage/shard/{}", child.digest.hex()));
+                    } else {
+                        keep.insert(format!("peerage/index/{}", child.digest.hex()));
+                        pages.push(self.child_page(&version, child.digest).await?);
+                    }
+                }
+            }
+        }
+        Ok(keep)
+    }
+}
