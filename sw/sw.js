@@ -6,8 +6,8 @@
   "use strict";
   const SCOPE = new URL("./", self.location.href);
   const CACHE = `peerage:${SCOPE.pathname}:${PEERAGE.site}`;
-  const INCLUDE = PEERAGE.scope.include.map((source) => new RegExp(source));
-  const EXCLUDE = PEERAGE.scope.exclude.map((source) => new RegExp(source));
+  const INCLUDE = PEERAGE.scope.regex.include.map((source) => new RegExp(source));
+  const EXCLUDE = PEERAGE.scope.regex.exclude.map((source) => new RegExp(source));
 
   // A wasm instance, while it lives. `failed` rejects when it traps: its futures would never settle by themselves.
   let instance = null;

@@ -99,7 +99,10 @@ impl Bundle {
             site: key.thumbprint(),
             scope,
         })?;
-        let worker = format!("const PEERAGE = {constants};\n{}\n{}", self.glue, self.worker);
+        let worker = format!(
+            "const PEERAGE = {constants};\nconst peerageGlue = () => {{\n{}\nreturn wasm_bindgen;\n}};\n{}",
+            self.glue, self.worker
+        );
         let file =
             |path: &str, bytes: &[u8]| BundleFile { path: path.into(), bytes: bytes.into(), is_addressed: false };
         Ok(Built {
