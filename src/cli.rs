@@ -6,6 +6,7 @@
 
 mod bundle;
 mod config;
+mod demo;
 mod keygen;
 mod keys;
 mod media;
@@ -29,6 +30,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Publish(publish::Args),
+    Demo(demo::Args),
     Keygen(keygen::Args),
     Serve(serve::Args),
 }
@@ -38,6 +40,7 @@ const LONG_ABOUT: &str = "A site's visitors serve its static files to each other
 
 const EXAMPLES: &str = "\
 Examples:
+  peerage demo                                 try it: make, publish and serve a small atlas
   peerage publish ./public                     hash, label and sign a folder's files
   peerage serve ./public                       serve a folder and its tracker on http://127.0.0.1:8080/
   peerage help serve                           all about one command
@@ -57,6 +60,7 @@ pub(crate) fn main() -> ExitCode {
     };
     let done = match cli.command {
         Command::Publish(args) => publish::run(args),
+        Command::Demo(args) => demo::run(args),
         Command::Keygen(args) => keygen::run(args),
         Command::Serve(args) => serve::run(args),
     };
