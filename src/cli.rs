@@ -5,6 +5,7 @@
 //! goes wrong is returned, with context that says what, where and what to do, and is printed here as `error: …`.
 
 mod bundle;
+mod check;
 mod config;
 mod demo;
 mod keygen;
@@ -12,6 +13,7 @@ mod keys;
 mod media;
 mod publish;
 mod serve;
+mod show;
 mod site;
 
 use std::fmt::Display;
@@ -31,6 +33,8 @@ struct Cli {
 enum Command {
     Publish(publish::Args),
     Demo(demo::Args),
+    Check(check::Args),
+    Show(show::Args),
     Keygen(keygen::Args),
     Serve(serve::Args),
 }
@@ -61,6 +65,8 @@ pub(crate) fn main() -> ExitCode {
     let done = match cli.command {
         Command::Publish(args) => publish::run(args),
         Command::Demo(args) => demo::run(args),
+        Command::Check(args) => check::run(args),
+        Command::Show(args) => show::run(args),
         Command::Keygen(args) => keygen::run(args),
         Command::Serve(args) => serve::run(args),
     };

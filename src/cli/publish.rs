@@ -29,13 +29,14 @@ use peerage::manifest::{Entry, FORMAT, Label, MAX_ROOT_BYTES, Root, build_tree};
 use peerage::sign::Key;
 use peerage::verify::SignedRoot;
 
-use self::hash::{Hashed, hash_all};
+use self::hash::{Hashed, Job, hash_all};
 use self::old::OldFiles;
 pub(crate) use self::report::Report;
 use self::walk::Found;
 use self::write::{Batch, remove_leftovers};
 use super::bundle::Bundle;
 use super::config::{Config, HEADERS, Rules};
+use super::media::media_type;
 use super::site::{self, FIRST_KEY, Parts, Place, ROOT, Site};
 use super::{Misuse, keys, say};
 
@@ -303,6 +304,8 @@ fn find_key(dir: &Path, named: Option<&Path>, previous: Option<&Previous>) -> an
 struct Labelled {
     found: Found,
     media_type: String,
+    /// The name of the file alone says that type.
+    is_guessed: bool,
     label: Label,
     precache: bool,
     headers: Vec<(String, String)>,
@@ -332,7 +335,7 @@ fn label_all(files: Vec<Found>, rules: &Rules, declared: &Headers) -> AllLabelle
     let mut all = AllLabelled::default();
     for found in files {
         let mut headers = declared.for_path(&format!("/{}", found.path));
-        let guessed = || mime_guess::from_path(&found.path).first_or_octet_stream().to_string();
+        let guessed = || media_type(&found.path).to_string();
         let typed = headers.iter().position(|(name, _)| name.eq_ignore_ascii_case("content-type"));
         let media_type = typed.map_or_else(guessed, |at| headers.remove(at).1);
         let Some((label, precache)) = rules.label(&found.path, &media_type) else {
@@ -343,7 +346,7 @@ fn label_all(files: Vec<Found>, rules: &Rules, declared: &Headers) -> AllLabelle
             all.personal += 1;
             continue;
         }
-        all.files.push(Labelled { found, media_type, label, precache, headers });
+        all.files.push(Labelled { found, media_type, is_guessed: typed.is_none(), label, precache, headers });
     }
     all
 }
@@ -375,19 +378,26 @@ fn read_headers(dir: &Path) -> anyhow::Result<Headers> {
 
 /// Reads the files.
 fn entries(labelled: Vec<Labelled>, progress: bool) -> anyhow::Result<Vec<Entry>> {
-    let found: Vec<&Found> = labelled.iter().map(|l| &l.found).collect();
-    let bar = bar(found.iter().map(|f| f.stamp.len).sum(), progress);
-    let hashed = hash_all(&found, |bytes| bar.inc(bytes));
+    let guessed_text = |l: &Labelled| l.is_guessed && l.media_type.starts_with("text/");
+    let jobs: Vec<Job<'_>> = labelled.iter().map(|l| Job { found: &l.found, is_text: guessed_text(l) }).collect();
+    let bar = bar(labelled.iter().map(|l| l.found.stamp.len).sum(), progress);
+    let hashed = hash_all(&jobs, |bytes| bar.inc(bytes));
     bar.finish_and_clear();
     let entry = |(labelled, hashed): (Labelled, Hashed)| {
-        let Labelled { found, media_type, label, precache, headers } = labelled;
+        let is_other_text = guessed_text(&labelled) && !hashed.is_utf8;
+        let Labelled { found, mut media_type, label, precache, headers, .. } = labelled;
+        if is_other_text {
+            // The document or the file says in which encoding it is; a parameter would overrule it.
+            media_type.truncate(media_type.find(';').unwrap_or(media_type.len()));
+        }
         let (size, integrity, pieces) = (found.stamp.len, hashed.integrity, hashed.pieces);
         Entry { path: found.path, size, integrity, media_type, label, precache, headers, pieces }
     };
     Ok(labelled.into_iter().zip(hashed?).map(entry).collect())
 }
 
-fn bar(total: u64, progress: bool) -> ProgressBar {
+/// A progress bar over `total` bytes, where one may be drawn.
+pub(crate) fn bar(total: u64, progress: bool) -> ProgressBar {
     if !progress {
         return ProgressBar::hidden();
     }

@@ -1,7 +1,7 @@
 //! A published site as others find it: in a folder or at a URL.
 
 use std::fmt::Display;
-use std::io::{ErrorKind, Read as _};
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -51,37 +51,26 @@ pub(crate) struct Site {
     agent: ureq::Agent,
 }
 
-/// An answer's head, and its body still to be read.
-pub(crate) struct Answer {
-    /// HTTP status.
-    pub(crate) status: u16,
+/// A file of a site, open for reading.
+pub(crate) struct Opened {
+    /// Whether it came over HTTP, with headers to be judged.
+    pub(crate) is_live: bool,
     /// Header fields, names in lower case.
     pub(crate) headers: Vec<(String, String)>,
-    body: ureq::Body,
+    /// The bytes, without any content coding.
+    pub(crate) body: Box<dyn Read>,
 }
 
-impl std::fmt::Debug for Answer {
+impl std::fmt::Debug for Opened {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Answer").field("status", &self.status).field("headers", &self.headers).finish_non_exhaustive()
+        f.debug_struct("Opened").field("headers", &self.headers).finish_non_exhaustive()
     }
 }
 
-impl Answer {
+impl Opened {
     /// The first field of that (lower-case) name.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
-    }
-
-    /// The body, decoded.
-    pub(crate) fn into_reader(self) -> impl std::io::Read {
-        self.body.into_with_config().limit(u64::MAX).reader()
-    }
-
-    fn into_bytes(self, limit: usize) -> anyhow::Result<Vec<u8>> {
-        let mut bytes = Vec::new();
-        self.into_reader().take(limit as u64 + 1).read_to_end(&mut bytes)?;
-        ensure!(bytes.len() <= limit, "it is larger than {limit} bytes");
-        Ok(bytes)
     }
 }
 
@@ -120,17 +109,19 @@ impl Site {
         format!("{}{}", self.base, url_from_path(path))
     }
 
-    /// Asks for a path below the site.
-    pub(crate) fn get(&self, path: &str) -> anyhow::Result<Answer> {
-        let url = self.url(path);
-        let answer = self.agent.get(&url).call().with_context(|| format!("cannot fetch {url}"))?;
-        let (head, body) = answer.into_parts();
+    fn open(&self, path: &str) -> anyhow::Result<Option<Opened>> {
+        let (head, body) = self.agent.get(self.url(path)).call()?.into_parts();
+        match head.status.as_u16() {
+            200 => {}
+            404 | 410 => return Ok(None),
+            status => bail!("the server answers with status {status}"),
+        }
         let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
-        Ok(Answer {
-            status: head.status.as_u16(),
+        Ok(Some(Opened {
+            is_live: true,
             headers: head.headers.iter().map(|(n, v)| (n.as_str().to_owned(), text(v.as_bytes()))).collect(),
-            body,
-        })
+            body: Box::new(body.into_with_config().limit(u64::MAX).reader()),
+        }))
     }
 }
 
@@ -167,23 +158,23 @@ impl Place {
         }
     }
 
-    /// The bytes of a path below the site; `None` where there is no such file.
-    pub(crate) fn read(&self, path: &str, limit: usize) -> anyhow::Result<Option<Vec<u8>>> {
-        self.read_any(path, limit).with_context(|| format!("cannot read {}", self.locate(path)))
+    /// A path below the site; `None` where there is no such file.
+    pub(crate) fn open(&self, path: &str) -> anyhow::Result<Option<Opened>> {
+        let opened = match self {
+            Self::Folder(dir) => open_file(&dir.join(path)),
+            Self::Url(site) => site.open(path),
+        };
+        opened.with_context(|| format!("cannot read {}", self.locate(path)))
     }
 
-    fn read_any(&self, path: &str, limit: usize) -> anyhow::Result<Option<Vec<u8>>> {
-        match self {
-            Self::Folder(dir) => read_file(&dir.join(path), limit),
-            Self::Url(site) => {
-                let answer = site.get(path)?;
-                match answer.status {
-                    200 => answer.into_bytes(limit).map(Some),
-                    404 | 410 => Ok(None),
-                    status => bail!("the server answers with status {status}"),
-                }
-            }
-        }
+    /// The bytes of a path below the site; `None` where there is no such file.
+    pub(crate) fn read(&self, path: &str, limit: usize) -> anyhow::Result<Option<Vec<u8>>> {
+        let Some(opened) = self.open(path)? else { return Ok(None) };
+        let mut bytes = Vec::new();
+        let read = opened.body.take(limit as u64 + 1).read_to_end(&mut bytes);
+        read.with_context(|| format!("cannot read {}", self.locate(path)))?;
+        ensure!(bytes.len() <= limit, "{} is larger than {limit} bytes", self.locate(path));
+        Ok(Some(bytes))
     }
 
     fn need(&self, path: &str, limit: usize) -> anyhow::Result<Vec<u8>> {
@@ -262,14 +253,10 @@ pub(crate) struct Parts {
     pub(crate) entries: Vec<Entry>,
 }
 
-fn read_file(file: &Path, limit: usize) -> anyhow::Result<Option<Vec<u8>>> {
-    let opened = match std::fs::File::open(file) {
-        Ok(opened) => opened,
-        Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(None),
-        Err(e) => return Err(e.into()),
-    };
-    let mut bytes = Vec::new();
-    opened.take(limit as u64 + 1).read_to_end(&mut bytes)?;
-    ensure!(bytes.len() <= limit, "it is larger than {limit} bytes");
-    Ok(Some(bytes))
+fn open_file(file: &Path) -> anyhow::Result<Option<Opened>> {
+    match std::fs::File::open(file) {
+        Ok(opened) => Ok(Some(Opened { is_live: false, headers: Vec::new(), body: Box::new(opened) })),
+        Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
+        Err(e) => Err(e.into()),
+    }
 }

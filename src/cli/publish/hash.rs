@@ -21,6 +21,15 @@ use sha2::{Digest as _, Sha256};
 
 use super::walk::{Found, Stamp};
 
+/// A file to hash.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Job<'a> {
+    /// The file.
+    pub(super) found: &'a Found,
+    /// Whether to look for its encoding.
+    pub(super) is_text: bool,
+}
+
 /// What the manifest says of a file's bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Hashed {
@@ -28,6 +37,8 @@ pub(super) struct Hashed {
     pub(super) integrity: Digest,
     /// Its pieces in order.
     pub(super) pieces: Vec<Piece>,
+    /// Whether it is a text that is UTF-8 throughout (not looked for in large ones).
+    pub(super) is_utf8: bool,
 }
 
 /// Bytes that are read, cut and hashed in one go.
@@ -35,25 +46,25 @@ const BLOCK: usize = 8 << 20;
 /// From this length on all cores work on one file.
 const LARGE: u64 = 2 * BLOCK as u64;
 
-/// Hashes all `files`; the result is in the same order. `progress` is told of bytes as they are done. The first file
+/// Hashes all files; the result is in the same order. `progress` is told of bytes as they are done. The first file
 /// that cannot be read, or that changes meanwhile, is the error.
-pub(super) fn hash_all(files: &[&Found], progress: impl Fn(u64) + Sync) -> anyhow::Result<Vec<Hashed>> {
-    let mut order: Vec<usize> = (0..files.len()).collect();
+pub(super) fn hash_all(jobs: &[Job<'_>], progress: impl Fn(u64) + Sync) -> anyhow::Result<Vec<Hashed>> {
+    let mut order: Vec<usize> = (0..jobs.len()).collect();
     // Longest first: what is left at the end is short, and no core waits long for another.
-    order.sort_by_key(|&at| std::cmp::Reverse(files[at].stamp.len));
-    let small = order.partition_point(|&at| files[at].stamp.len >= LARGE);
-    let mut hashed: Vec<Option<Hashed>> = vec![None; files.len()];
+    order.sort_by_key(|&at| std::cmp::Reverse(jobs[at].found.stamp.len));
+    let small = order.partition_point(|&at| jobs[at].found.stamp.len >= LARGE);
+    let mut hashed: Vec<Option<Hashed>> = vec![None; jobs.len()];
     for &at in &order[..small] {
-        hashed[at] = Some(hash_large(files[at], &progress)?);
+        hashed[at] = Some(hash_large(jobs[at].found, &progress)?);
     }
-    for (at, done) in hash_small(files, &order[small..], &progress)? {
+    for (at, done) in hash_small(jobs, &order[small..], &progress)? {
         hashed[at] = Some(done);
     }
     Ok(hashed.into_iter().flatten().collect())
 }
 
 fn hash_small(
-    files: &[&Found],
+    jobs: &[Job<'_>],
     order: &[usize],
     progress: &(impl Fn(u64) + Sync),
 ) -> anyhow::Result<Vec<(usize, Hashed)>> {
@@ -63,7 +74,7 @@ fn hash_small(
         let mut done = Vec::new();
         let mut buffer = Vec::new();
         while let Some(&at) = order.get(next.fetch_add(1, Ordering::Relaxed)) {
-            match hash_one(files[at], &mut buffer) {
+            match hash_one(jobs[at], &mut buffer) {
                 Ok(hashed) => done.push((at, hashed)),
                 Err(e) => {
                     next.store(order.len(), Ordering::Relaxed);
@@ -73,7 +84,7 @@ fn hash_small(
                     break;
                 }
             }
-            progress(files[at].stamp.len);
+            progress(jobs[at].found.stamp.len);
         }
         done
     };
@@ -90,7 +101,7 @@ fn hash_small(
 }
 
 /// A whole file in memory, which `buffer` is for.
-fn hash_one(found: &Found, buffer: &mut Vec<u8>) -> anyhow::Result<Hashed> {
+fn hash_one(Job { found, is_text }: Job<'_>, buffer: &mut Vec<u8>) -> anyhow::Result<Hashed> {
     let mut file = open(found)?;
     let len = usize::try_from(found.stamp.len).context("a file too large for this machine")?;
     // One byte more, so that a file that grew is seen.
@@ -105,7 +116,8 @@ fn hash_one(found: &Found, buffer: &mut Vec<u8>) -> anyhow::Result<Hashed> {
         [only] => only.digest,
         [] | [_, _, ..] => Digest::of(bytes),
     };
-    Ok(Hashed { integrity, pieces })
+    let is_utf8 = is_text && std::str::from_utf8(bytes).is_ok();
+    Ok(Hashed { integrity, pieces, is_utf8 })
 }
 
 /// A file block by block, all cores at work on it.
@@ -129,7 +141,7 @@ fn hash_large(found: &Found, progress: &(impl Fn(u64) + Sync)) -> anyhow::Result
         std::mem::swap(&mut block, &mut next);
     }
     unchanged(found, &file, total)?;
-    Ok(Hashed { integrity: Digest(whole.finalize().into()), pieces })
+    Ok(Hashed { integrity: Digest(whole.finalize().into()), pieces, is_utf8: false })
 }
 
 /// A stretch of a file, cut.

@@ -183,11 +183,10 @@ impl OldFiles {
                 return Ok(true);
             }
         }
-        let Some(Place::Url(site)) = &self.live else { return Ok(false) };
+        let Some(live) = &self.live else { return Ok(false) };
         for path in [path.clone(), old_path(integrity)] {
-            if let Ok(answer) = site.get(&path)
-                && answer.status == 200
-                && batch.copy_verified(place, &mut answer.into_reader(), *integrity)?
+            if let Ok(Some(mut opened)) = live.open(&path)
+                && batch.copy_verified(place, &mut opened.body, *integrity)?
             {
                 return Ok(true);
             }
