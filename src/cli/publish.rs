@@ -18,6 +18,7 @@ mod write;
 
 use std::collections::BTreeSet;
 use std::fs::File;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -91,7 +92,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let Args { dir, key, config, url, retire, json } = args;
     let report = publish(&PublishOptions { dir, key, config, url, retire, progress: !json })?;
     for warning in &report.warnings {
-        eprintln!("warning: {warning}");
+        let _ = writeln!(io::stderr(), "warning: {warning}");
     }
     if json {
         say(serde_json::to_string_pretty(&report)?)?;
@@ -370,7 +371,7 @@ fn read_headers(dir: &Path) -> anyhow::Result<Headers> {
     let file = dir.join(HEADERS);
     let text = match std::fs::read_to_string(&file) {
         Ok(text) => text,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Headers::default()),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Headers::default()),
         Err(e) => return Err(e).with_context(|| format!("cannot read {}", file.display())),
     };
     Headers::parse(&text).with_context(|| format!("in {}", file.display()))

@@ -77,7 +77,7 @@ impl Opened {
 impl Site {
     /// A site at an `https:` URL; plain `http:` on this machine only, since anybody on the way could change its root.
     pub(crate) fn new(url: &str) -> anyhow::Result<Self> {
-        let misuse = |why: &str| Misuse(format!("{url:?} cannot be checked: {why}"));
+        let misuse = |why: &str| Misuse(format!("{url:?} cannot be used: {why}"));
         let (scheme, rest) = url.split_once("://").ok_or_else(|| misuse("it is not an http or https URL"))?;
         let rest = rest.split(['?', '#']).next().unwrap_or_default();
         let host = rest.split('/').next().unwrap_or_default();

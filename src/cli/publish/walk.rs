@@ -64,7 +64,8 @@ pub(super) fn walk(dir: &Path) -> anyhow::Result<Walk> {
     let mut walk = Walk::default();
     let all = WalkDir::new(dir).min_depth(1).into_iter().filter_entry(|entry| {
         let is_hidden = entry.depth() > 0 && entry.file_name().as_encoded_bytes().starts_with(b".");
-        !is_hidden && !(entry.depth() == 1 && is_own(entry.file_name()))
+        let is_own = entry.depth() == 1 && is_own(entry.file_name());
+        !is_hidden && !is_own
     });
     for entry in all {
         let entry = entry.map_err(|e| {
