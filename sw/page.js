@@ -486,8 +486,10 @@
       this.#worker = null;
       // In a page that is going away no timer fires any more, and an open socket in its worker would keep it out of the
       // back/forward cache: there the end of the socket is the goodbye.
-      if (suspended) stopped?.terminate();
-      else setTimeout(() => stopped?.terminate(), 500);
+      if (!stopped) return;
+      stopped.onmessage = ({ data }) => data.cmd === "stopped" && stopped.terminate();
+      if (suspended) stopped.terminate();
+      else setTimeout(() => stopped.terminate(), 1000);
     }
 
     /** Called several times a second: has the worker gone quiet? */
@@ -512,7 +514,7 @@
         };
         const { port1, port2 } = new MessageChannel();
         const { trackers, ice } = policy;
-        const start = { wasm, infoHash, site, trackers, ice, policy: limits(this.#state), port: port1 };
+        const start = { wasm, scope: SCOPE, infoHash, site, trackers, ice, policy: limits(this.#state), port: port1 };
         this.#tell({ start }, [port1]);
         worker()?.postMessage({ peerage: "port" }, [port2]);
       } catch (error) {
