@@ -30,7 +30,7 @@ use crate::verify::Verified;
 const WINDOW: u64 = 8 << 20;
 /// A mesh that has sent nothing for this long is hedged at the origin.
 const STALL_MS: u64 = 700;
-/// A mesh that has sent nothing for this long is given up for what was asked of it.
+/// A mesh that has sent nothing of this file for this long is given up for what was asked of it.
 const PATIENCE_MS: u64 = 10_000;
 /// How much of what a stalled mesh owes is fetched from the origin at once, in bytes.
 const HEDGE: u64 = 1 << 20;
@@ -192,9 +192,9 @@ pub struct Transfer<B> {
     via: Via,
     fault: Option<Fault>,
     mesh: bool,
-    /// When the mesh was last hedged or heard; `None` while nothing is asked of it.
+    /// When the mesh was last hedged, or sent a piece of any file; `None` while nothing is asked of it.
     waiting: Option<Millis>,
-    /// When the mesh last did something for this transfer.
+    /// When the mesh last did something for this file.
     heard: Millis,
     out: VecDeque<Output<B>>,
 }
@@ -282,6 +282,13 @@ impl<B: Clone> Transfer<B> {
             Input::Tick => {}
         }
         self.plan(now);
+    }
+
+    /// The mesh sent a piece of some file: it is not stalled, only busy.
+    pub fn mesh_progressed(&mut self, now: Millis) {
+        if self.waiting.is_some() {
+            self.waiting = Some(now);
+        }
     }
 
     /// The next thing to do.

@@ -148,6 +148,17 @@ fn a_mesh_that_stays_silent_is_given_up_even_where_the_origin_is_gone() {
 }
 
 #[test]
+fn a_mesh_that_is_busy_with_other_files_is_not_hedged() {
+    let mut rig = Rig::new(1, true, true, &[]);
+    rig.open(1, 0..1);
+    for _ in 0..3 {
+        assert_eq!(rig.wait(STALL_MS - 1), Vec::<String>::new());
+        rig.transfer.mesh_progressed(rig.now);
+    }
+    assert_eq!(rig.wait(STALL_MS), ["fetch 1 0..1 Plain"]);
+}
+
+#[test]
 fn when_the_mesh_goes_the_origin_gives_all() {
     let mut rig = Rig::new(3, true, true, &[]);
     rig.open(1, 0..3);

@@ -158,6 +158,14 @@ impl Inner {
         }
     }
 
+    /// The mesh is at work, for whichever file.
+    pub(super) fn mesh_progressed(&self) {
+        let now = js::now();
+        for open in self.files.borrow_mut().values_mut() {
+            open.transfer.mesh_progressed(now);
+        }
+    }
+
     fn settle(self: &Rc<Self>, file: Digest) {
         let mut files = self.files.borrow_mut();
         let Some(open) = files.get_mut(&file) else { return };

@@ -254,6 +254,7 @@ fn heard(inner: &Rc<Inner>, data: &JsValue) {
             inner.link.wants.borrow_mut().retain(|_, want| !want.pieces.is_empty());
         }
         ToWorker::Piece { id, digest, peer } => {
+            inner.mesh_progressed();
             let body = Uint8Array::new(&js::get(data, "b"));
             spawn_local(arrived(inner.clone(), id, digest, peer, body));
         }
