@@ -51,9 +51,9 @@
     /** Bytes by source, peers, version and consent. Where no service worker answers: what was last known, or zeros. */
     async stats() {
       const stats = await ask("stats");
-      if (stats && !stats.error) return stats;
       const bytes = { cache: 0, peer: 0, origin: 0, uploaded: 0, wasted: 0 };
-      return state?.stats ?? { version: 0, peers: 0, bytes, rejected: 0, consent: "unasked", leader: false };
+      const nothing = { version: null, peers: 0, bytes, rejected: 0, consent: "unasked" };
+      return { ...nothing, ...(stats && !stats.error ? stats : state?.stats), leader: this.leader };
     }
     /** Where the bytes of the last answer for `url` came from; null where nothing is known about it. */
     async explain(url) {
