@@ -337,7 +337,11 @@ impl Mesh {
                     self.tracker.answer(to, id, &sdp, &mut self.outbox);
                 }
             }
-            Input::Open { conn } => self.greet(conn, now),
+            Input::Open { conn } => {
+                if self.links.opened(conn, now) {
+                    self.greet(conn);
+                }
+            }
             Input::Gone { conn } => self.gone(conn, now),
             Input::Message { conn, bytes } => match Message::decode(&bytes) {
                 Ok(message) => self.message(conn, message, now),
@@ -511,16 +515,14 @@ impl Mesh {
         }
     }
 
-    fn greet(&mut self, conn: u32, now: Millis) {
-        if !self.links.opened(conn, now) {
-            return;
-        }
+    /// Says hello.
+    fn greet(&mut self, conn: u32) {
         let hello =
             Hello { version: VERSION, site: self.site, node: self.node, max_message: MAX_MESSAGE as u32, features: 0 };
         self.outbox.push_back(Output::Send { conn, bytes: Message::Hello(hello).encode() });
     }
 
-    fn greeted(&mut self, conn: u32, hello: &Hello, now: Millis) {
+    fn greeted(&mut self, conn: u32, back: bool, hello: &Hello, now: Millis) {
         if hello.version != VERSION || hello.site != self.site {
             self.ban(hello.node, Reason::Foreign);
             self.outbox.push_back(Output::Close { conn });
@@ -540,6 +542,9 @@ impl Mesh {
             Some(_) => true,
             None => false,
         };
+        if back {
+            self.greet(conn);
+        }
         let mut neighbour = Neighbour::new(hello, double, 0, now);
         let bytes = neighbour.write(&Message::Ping(now.0));
         self.outbox.push_back(Output::Send { conn, bytes });
@@ -550,14 +555,14 @@ impl Mesh {
 
     fn message(&mut self, conn: u32, message: Message, now: Millis) {
         let Some(neighbour) = self.neighbours.get_mut(&conn) else {
-            if self.links.greeted(conn) {
-                if let Message::Hello(hello) = message {
-                    self.greeted(conn, &hello, now);
-                } else {
-                    self.drop_unknown(conn, Reason::Malformed);
-                }
-            }
-            return;
+            let Some(back) = self.links.greeted(conn) else { return };
+            return if let Message::Hello(hello) = message {
+                self.greeted(conn, back, &hello, now);
+            } else if message == Message::Goodbye {
+                self.outbox.push_back(Output::Close { conn });
+            } else {
+                self.drop_unknown(conn, Reason::Malformed);
+            };
         };
         neighbour.heard = now;
         if let Err(reason) = self.say(conn, message, now) {
@@ -673,7 +678,7 @@ impl Mesh {
         let reason = if is_frame { Reason::Size } else { Reason::Malformed };
         if self.neighbours.contains_key(&conn) {
             self.drop_peer(conn, reason);
-        } else if self.links.greeted(conn) {
+        } else if self.links.greeted(conn).is_some() {
             self.drop_unknown(conn, reason);
         }
     }
@@ -721,7 +726,10 @@ impl Mesh {
     }
 
     fn gone(&mut self, conn: u32, now: Millis) {
-        self.links.gone(conn, now);
+        // Where the channel alone has ended, the page still keeps the connection.
+        if self.links.gone(conn, now) || self.neighbours.contains_key(&conn) {
+            self.outbox.push_back(Output::Close { conn });
+        }
         self.lose(conn);
         self.recount();
     }

@@ -40,13 +40,15 @@ enum Stage {
     Accepting { id: OfferId },
     /// Both descriptions are known.
     Opening,
-    /// The channel is open and our hello is sent.
+    /// The channel is open, and the other side's hello is awaited.
     Greeting,
 }
 
 #[derive(Clone, Debug)]
 struct Link {
     stage: Stage,
+    /// We made the offer.
+    offered: bool,
     /// Who is at the other end, as far as the tracker said.
     peer: Option<NodeId>,
     until: Millis,
@@ -104,7 +106,7 @@ impl Links {
             return false;
         }
         let Some(conn) = self.number() else { return false };
-        self.links.insert(conn, Link { stage: Stage::Making, peer: None, until: now + DESCRIBE_MS });
+        self.links.insert(conn, Link { stage: Stage::Making, offered: true, peer: None, until: now + DESCRIBE_MS });
         out.push_back(Output::Offer { conn });
         true
     }
@@ -113,7 +115,7 @@ impl Links {
     pub(super) fn accept(&mut self, from: NodeId, id: OfferId, sdp: String, now: Millis, out: &mut VecDeque<Output>) {
         let Some(conn) = self.number() else { return };
         let stage = Stage::Accepting { id };
-        self.links.insert(conn, Link { stage, peer: Some(from), until: now + DESCRIBE_MS });
+        self.links.insert(conn, Link { stage, offered: false, peer: Some(from), until: now + DESCRIBE_MS });
         out.push_back(Output::Accept { conn, sdp });
     }
 
@@ -149,11 +151,14 @@ impl Links {
     pub(super) fn answered(&mut self, from: NodeId, id: OfferId, sdp: String, now: Millis, out: &mut VecDeque<Output>) {
         let ours = |l: &Link| matches!(l.stage, Stage::Offered { id: i, .. } if i == id);
         let Some((&conn, link)) = self.links.iter_mut().find(|(_, l)| ours(l)) else { return };
-        *link = Link { stage: Stage::Opening, peer: Some(from), until: now + OPEN_MS };
+        *link = Link { stage: Stage::Opening, offered: true, peer: Some(from), until: now + OPEN_MS };
         out.push_back(Output::Answered { conn, sdp });
     }
 
-    /// The channel is open: true where a hello is to be sent.
+    /// The channel is open: true where we greet first, since the offer was the other side's.
+    ///
+    /// The side that answered must be the first: its channel came to its page unasked and was handed on while messages
+    /// could already come, and Chromium loses those.
     pub(super) fn opened(&mut self, conn: u32, now: Millis) -> bool {
         let Some(link) = self.links.get_mut(&conn) else { return false };
         if matches!(link.stage, Stage::Greeting) {
@@ -162,22 +167,23 @@ impl Links {
         link.stage = Stage::Greeting;
         link.until = now + GREET_MS;
         self.failures = 0;
-        true
+        !link.offered
     }
 
-    /// The other side has greeted: the connection leaves this place. False where it was not here.
-    pub(super) fn greeted(&mut self, conn: u32) -> bool {
-        let greeting = self.links.get(&conn).is_some_and(|l| matches!(l.stage, Stage::Greeting));
-        greeting && self.links.remove(&conn).is_some()
+    /// The other side has said its first word: the connection leaves this place. Whether it is for us to greet back;
+    /// `None` where it was not here.
+    pub(super) fn greeted(&mut self, conn: u32) -> Option<bool> {
+        self.links.get(&conn).filter(|l| matches!(l.stage, Stage::Greeting))?;
+        self.links.remove(&conn).map(|l| l.offered)
     }
 
-    /// The connection is closed or could not be made.
-    pub(super) fn gone(&mut self, conn: u32, now: Millis) {
-        if let Some(link) = self.links.remove(&conn)
-            && matches!(link.stage, Stage::Making)
-        {
+    /// The connection is closed or could not be made. False where it was not here.
+    pub(super) fn gone(&mut self, conn: u32, now: Millis) -> bool {
+        let Some(link) = self.links.remove(&conn) else { return false };
+        if matches!(link.stage, Stage::Making) {
             self.failed(now);
         }
+        true
     }
 
     /// Closes what has taken too long.

@@ -191,6 +191,32 @@ fn strangers_to_the_site_are_dropped() {
 }
 
 #[test]
+fn the_side_that_answered_greets_first() {
+    let mut world = World::new();
+    let a = world.join(&[]);
+    world.run(1_000);
+    let b = world.join(&[]);
+    world.until(1_000, |w| w.neighbours(a) == 1 && w.neighbours(b) == 1);
+    // The later visitor's offer was answered by the earlier one.
+    assert!(matches!(world.log[0], (_, from, _, Message::Hello(_)) if from == a));
+    let second = world.log.iter().find(|(_, from, _, _)| *from == b).unwrap();
+    assert!(matches!(second.3, Message::Hello(_)) && second.0 >= world.log[0].0 + world.delay);
+}
+
+#[test]
+fn a_channel_that_ends_ends_its_connection() {
+    let mut world = World::new();
+    let a = world.join(&[]);
+    world.run(1_000);
+    let b = world.join(&[]);
+    world.until(1_000, |w| w.neighbours(a) == 1 && w.neighbours(b) == 1);
+    let conn = world.peer(a, b);
+    world.input(a, Input::Gone { conn });
+    world.run(100);
+    assert!(!world.connected(a, b) && !world.connected(b, a));
+}
+
+#[test]
 fn who_never_greets_is_let_go() {
     let mut world = World::new();
     let a = world.join(&[]);

@@ -18,12 +18,12 @@ pub(super) fn piece(fill: u8, len: usize) -> (Digest, Vec<u8>) {
     (Digest::of(&bytes), bytes)
 }
 
-/// `count` different pieces of `len` bytes.
+/// `count` different pieces of `len` bytes. Their digests are names only: no mesh hashes anything.
 pub(super) fn pieces(count: usize, len: usize) -> Vec<(Digest, Vec<u8>)> {
     let numbered = |n: usize| {
         let mut bytes = vec![0; len];
         bytes[..8].copy_from_slice(&(n as u64).to_le_bytes());
-        (Digest::of(&bytes), bytes)
+        (Digest::of(&[n.to_le_bytes(), len.to_le_bytes()].concat()), bytes)
     };
     (0..count).map(numbered).collect()
 }
