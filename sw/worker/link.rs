@@ -17,7 +17,7 @@ use super::Inner;
 use crate::js;
 
 /// What a mesh that lives answers a want within. One that doesn't is treated as gone until it speaks again.
-const ALIVE_MS: u64 = 400;
+const ALIVE_MS: u64 = 1000;
 /// When a want is given up: the transfer hedges much earlier, by itself.
 const DEADLINE_MS: u32 = 15_000;
 /// How long the first requests of a worker's life wait for a mesh that may be there.
@@ -28,6 +28,8 @@ const GREET_MS: u64 = 120;
 pub(super) struct Link {
     port: RefCell<Option<Port>>,
     neighbours: Cell<u16>,
+    /// The mesh left a want unanswered, and has said nothing since.
+    silent: Cell<bool>,
     wants: RefCell<BTreeMap<u32, Want>>,
     next: Cell<u32>,
     /// Settles when the mesh has greeted, or has had its time.
@@ -50,9 +52,9 @@ struct Want {
 }
 
 impl Link {
-    /// Connected neighbours of the mesh.
+    /// Connected neighbours of the mesh, as far as it is known to live.
     pub(super) fn neighbours(&self) -> u16 {
-        self.neighbours.get()
+        if self.silent.get() { 0 } else { self.neighbours.get() }
     }
 
     /// The mesh's latest figures.
@@ -119,11 +121,8 @@ impl Link {
         if let Some(port) = self.port.borrow_mut().take() {
             port.port.close();
         }
-        self.silence(inner);
-    }
-
-    fn silence(&self, inner: &Rc<Inner>) {
         self.neighbours.set(0);
+        self.silent.set(false);
         self.wants.borrow_mut().clear();
         inner.feed_all(|| Input::Mesh(false));
     }
@@ -192,8 +191,9 @@ pub(super) fn want(inner: &Rc<Inner>, file: Digest, wanted: Vec<(usize, Piece)>)
         spawn_local(async move {
             js::sleep(ALIVE_MS).await;
             let silent = inner.link.wants.borrow().get(&id).is_some_and(|want| !want.answered);
-            if silent {
-                inner.link.silence(&inner);
+            if silent && !inner.link.silent.replace(true) {
+                // What it sends all the same is still taken.
+                inner.feed_all(|| Input::Mesh(false));
             }
         });
     }
@@ -225,6 +225,9 @@ fn heard(inner: &Rc<Inner>, data: &JsValue) {
         Ok(message) => message,
         Err(e) => return inner.note_error(&format!("the mesh said something that cannot be read: {e}")),
     };
+    if inner.link.silent.replace(false) && inner.link.neighbours() > 0 {
+        inner.feed_all(|| Input::Mesh(true));
+    }
     match message {
         ToWorker::Ready { neighbours, fresh } => {
             if fresh {
