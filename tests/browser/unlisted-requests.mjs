@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { html } from './lib/site.mjs';
 import { story } from './lib/story.mjs';
 
-const files = { 'index.html': html('Application', '<form action="api/echo" method="post"><input name="word" value="hello"></form>'), 'data.bin': 100_000 };
+const files = { 'index.html': html('Application', '<form action="api/form" method="post"><input name="word" value="hello"></form>'), 'data.bin': 100_000 };
 
 story('requests that the manifest does not list are untouched', async (stage, kind) => {
   const site = await stage.site(files);

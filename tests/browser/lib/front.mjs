@@ -33,13 +33,18 @@ export class Front {
     return () => { this.rules = this.rules.filter(other => other !== rule); };
   }
 
-  /** Adds the endpoints of a small application: `/api/echo`, `/api/json`, `/api/events`, `/api/socket`. */
+  /** Adds the endpoints of a small application: `/api/echo`, `/api/form`, `/api/json`, `/api/events`, `/api/socket`. */
   addApplication() {
     let asked = 0;
     this.when('/api/echo', async (request, response) => {
       const body = await collect(request);
       response.writeHead(201, { 'content-type': request.headers['content-type'] ?? 'text/plain', 'x-method': request.method });
       response.end(body);
+    });
+    this.when('/api/form', async (request, response) => {
+      const body = await collect(request);
+      response.writeHead(200, { 'content-type': 'text/html; charset=utf-8' });
+      response.end(`<!doctype html><title>Form</title><link rel="icon" href="data:,"><p>${body}</p>`);
     });
     this.when('/api/json', (request, response) => {
       asked += 1;
@@ -100,7 +105,7 @@ export class Front {
     const onward = http.request({
       host: this.upstream.hostname, port: this.upstream.port, path: request.url, method: request.method,
       headers: request.headers, agent: false,
-    }, async answer => {
+    }, answer => {
       if (change === undefined) {
         response.writeHead(answer.statusCode, answer.headers);
         answer.on('data', chunk => { if (!response.write(chunk)) { answer.pause(); response.once('drain', () => answer.resume()); } });
@@ -108,27 +113,32 @@ export class Front {
         answer.on('error', () => response.destroy());
         return;
       }
-      const { status, headers, body, rate = Infinity, cut = Infinity } = change({
-        status: answer.statusCode, headers: { ...answer.headers }, body: await collect(answer),
-      });
-      delete headers['transfer-encoding'];
-      const empty = request.method === 'HEAD' || body.length === 0;
-      response.writeHead(status, empty ? headers : { ...headers, 'content-length': body.length });
-      if (empty) {
-        response.end();
-        return;
-      }
-      const step = Math.max(1, Math.min(body.length, cut, Math.ceil(rate / 20)));
-      for (let at = 0; at < Math.min(body.length, cut) && !response.destroyed; at += step) {
-        response.write(body.subarray(at, Math.min(at + step, cut)));
-        if (rate !== Infinity) await pause(50);
-      }
-      if (cut < body.length) setTimeout(() => response.destroy(), 100);
-      else response.end();
+      // Whoever asked may be gone before the answer is complete.
+      this.#answerChanged(request, response, answer, change).catch(() => response.destroy());
     });
     onward.on('error', () => response.destroy());
     response.on('close', () => onward.destroy());
     request.pipe(onward);
+  }
+
+  async #answerChanged(request, response, answer, change) {
+    const { status, headers, body, rate = Infinity, cut = Infinity } = change({
+      status: answer.statusCode, headers: { ...answer.headers }, body: await collect(answer),
+    });
+    delete headers['transfer-encoding'];
+    const empty = request.method === 'HEAD' || body.length === 0;
+    response.writeHead(status, empty ? headers : { ...headers, 'content-length': body.length });
+    if (empty) {
+      response.end();
+      return;
+    }
+    const step = Math.max(1, Math.min(body.length, cut, Math.ceil(rate / 20)));
+    for (let at = 0; at < Math.min(body.length, cut) && !response.destroyed; at += step) {
+      response.write(body.subarray(at, Math.min(at + step, cut)));
+      if (rate !== Infinity) await pause(50);
+    }
+    if (cut < body.length) setTimeout(() => response.destroy(), 100);
+    else response.end();
   }
 
   #upgrade(request, socket, head) {

@@ -51,17 +51,24 @@ export async function hostilePeer({ way, tracker, infoHash, site, digests }) {
     }
   };
 
-  const serve = channel => {
+  // The side that answered greets first.
+  const serve = (channel, answered) => {
     channel.binaryType = 'arraybuffer';
-    channel.onopen = () => {
-      state.open += 1;
+    const greet = () => {
       channel.send(message(1, new TextEncoder().encode('PEER'), Uint8Array.of(1, 0), siteBytes, node, u32(65_536, 0)));
       channel.send(message(2, ...digests.map(digest => hexToBytes(digest).subarray(0, 8))));
+    };
+    channel.onopen = () => {
+      state.open += 1;
+      if (answered) greet();
     };
     channel.onmessage = ({ data }) => {
       const view = new DataView(data);
       switch (view.getUint8(0)) {
-        case 1: state.hellos += 1; break;
+        case 1:
+          state.hellos += 1;
+          if (!answered) greet();
+          break;
         case 4:
           state.wants += 1;
           misbehave(channel, view.getUint32(1, true), view.getUint32(37, true));
@@ -89,7 +96,7 @@ export async function hostilePeer({ way, tracker, infoHash, site, digests }) {
     const connection = new RTCPeerConnection();
     const offerId = String.fromCharCode(...crypto.getRandomValues(new Uint8Array(20)));
     connections.set(offerId, connection);
-    serve(connection.createDataChannel('peerage', { ordered: true }));
+    serve(connection.createDataChannel('peerage', { ordered: true }), false);
     await connection.setLocalDescription();
     await gathered(connection);
     const { type, sdp } = connection.localDescription;
@@ -102,7 +109,7 @@ export async function hostilePeer({ way, tracker, infoHash, site, digests }) {
       if (offer) {
         const connection = new RTCPeerConnection();
         connections.set(offerId, connection);
-        connection.ondatachannel = event => serve(event.channel);
+        connection.ondatachannel = event => serve(event.channel, true);
         await connection.setRemoteDescription(offer);
         await connection.setLocalDescription();
         await gathered(connection);

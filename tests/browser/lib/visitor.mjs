@@ -162,7 +162,9 @@ export class Visitor {
         inspect: await ask('inspect'),
       };
     })).catch(error => `no state: ${error.message}`);
-    lines.push(JSON.stringify(state, null, 1).slice(0, 6000));
+    const { timeline, recent = [], ...rest } = state.inspect ?? {};
+    lines.push(JSON.stringify({ ...state, inspect: rest }));
+    for (const request of recent.slice(0, 20)) lines.push(`  ${JSON.stringify(request)}`);
     for (const { type, text } of this.log.slice(-60)) lines.push(`[${type}] ${text}`);
     return lines.join('\n');
   }
