@@ -16,6 +16,7 @@ pub mod route;
 #[cfg(feature = "cli")]
 pub mod sign;
 pub mod site;
+pub mod sorted;
 pub mod store;
 pub mod tracker;
 pub mod transfer;

@@ -13,13 +13,14 @@
 //! A peer that sends what no honest one does is dropped and not taken back, for a [`Reason`]; one that is silent, or
 //! says goodbye, is only dropped.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::ops::Range;
 
 use crate::Millis;
 use crate::digest::Digest;
 use crate::port::{self, Held, Limits, MAX_NEIGHBOURS, Reason, Stats, ToMesh, ToWorker};
 use crate::rng::Rng;
+use crate::sorted::Map;
 use crate::wire::{FRAME_HEAD, Frame, Hello, MAX_MESSAGE, Message, NodeId, VERSION};
 
 mod download;
@@ -268,7 +269,7 @@ pub struct Mesh {
     rng: Rng,
     tracker: Tracker,
     links: Links,
-    neighbours: BTreeMap<u32, Neighbour>,
+    neighbours: Map<u32, Neighbour>,
     downloads: Downloads,
     uploads: Uploads,
     outbox: VecDeque<Output>,
@@ -299,7 +300,7 @@ impl Mesh {
             rng,
             tracker: Tracker::new(config.trackers, config.info_hash, node, now),
             links: Links::default(),
-            neighbours: BTreeMap::new(),
+            neighbours: Map::default(),
             downloads: Downloads::default(),
             uploads: Uploads::new(config.limits, now),
             outbox: VecDeque::new(),
@@ -654,7 +655,7 @@ impl Mesh {
 
     fn check_lives(&mut self, now: Millis) {
         let mut dead = Vec::new();
-        for (&conn, neighbour) in &mut self.neighbours {
+        for (&conn, neighbour) in self.neighbours.iter_mut() {
             if now.since(neighbour.heard) >= DEAD_MS || neighbour.double && now.since(neighbour.since) >= DOUBLE_MS {
                 dead.push(conn);
             } else if now.since(neighbour.heard.max(neighbour.pinged)) >= PING_MS {
@@ -764,7 +765,7 @@ impl Mesh {
 
     fn stop(&mut self) {
         self.downloads.stop(&mut self.outbox);
-        for conn in std::mem::take(&mut self.neighbours).into_keys() {
+        for (conn, _) in self.neighbours.take() {
             self.part(conn);
         }
         self.links.stop(&mut self.outbox);

@@ -6,7 +6,7 @@
 //! buffer that a frame is sent from. Only heads and the small messages are seen by the core.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -14,6 +14,7 @@ use js_sys::{Array, ArrayBuffer, Object, Reflect, Uint8Array};
 use peerage::Millis;
 use peerage::mesh::{Config, Input, Mesh, Output};
 use peerage::port::{Limits, ToMesh, ToWorker};
+use peerage::sorted::Map;
 use peerage::wire::{FRAME_HEAD, Frame, MAX_MESSAGE};
 use wasm_bindgen::JsCast as _;
 use wasm_bindgen::prelude::*;
@@ -32,11 +33,11 @@ thread_local! {
 struct Driver {
     mesh: Mesh,
     limits: Limits,
-    channels: BTreeMap<u32, Channel>,
+    channels: Map<u32, Channel>,
     socket: Option<Socket>,
     port: Option<Port>,
     /// Pieces that are coming, by the mesh's buffer numbers.
-    buffers: BTreeMap<u32, Uint8Array>,
+    buffers: Map<u32, Uint8Array>,
     segments: Segments,
     /// Every frame is put together and sent from here.
     frame: Uint8Array,
@@ -88,10 +89,10 @@ pub fn mesh_start(start: &JsValue) -> Result<(), JsError> {
     let driver = Driver {
         mesh: Mesh::new(config, now()),
         limits,
-        channels: BTreeMap::new(),
+        channels: Map::default(),
         socket: None,
         port: None,
-        buffers: BTreeMap::new(),
+        buffers: Map::default(),
         segments: Segments::new(format!("peerage:{path}:{site}"), format!("{scope}peerage/store/")),
         frame: Uint8Array::new_with_length(MAX_MESSAGE as u32),
         inputs: VecDeque::new(),
@@ -205,7 +206,10 @@ impl Driver {
             Output::Unload { upload } => self.segments.unload(upload),
             Output::Fill { buffer, total, offset, payload } => {
                 let Some(message) = message else { return };
-                let target = self.buffers.entry(buffer).or_insert_with(|| Uint8Array::new_with_length(total));
+                if offset == 0 {
+                    self.buffers.insert(buffer, Uint8Array::new_with_length(total));
+                }
+                let Some(target) = self.buffers.get(&buffer) else { return };
                 let head = FRAME_HEAD as u32;
                 target.set(&message.subarray(head, head + payload), offset);
             }

@@ -6,13 +6,14 @@
 //! (end game), gets a rival, and whoever is first wins. Every accepted piece ends in one delivery or one word that it
 //! does not come, at the latest at its deadline.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::VecDeque;
 
 use super::Output;
 use super::neighbour::{Ask, Neighbour};
 use crate::Millis;
 use crate::digest::Digest;
 use crate::port::{MAX_WANTED, Priority, Reason, ToWorker, Why};
+use crate::sorted::{Map, Set};
 use crate::wire::{Frame, MAX_PIECE, Message, Refusal};
 
 /// Wants that may be open at once, and pieces in them; more are declined, and the origin answers.
@@ -40,7 +41,7 @@ const RIVAL_MS: u64 = 100;
 /// How often open questions are checked against their predictions.
 const CHECK_MS: u64 = 250;
 
-type Neighbours = BTreeMap<u32, Neighbour>;
+type Neighbours = Map<u32, Neighbour>;
 type Outbox = VecDeque<Output>;
 
 /// The order in which pieces are asked for.
@@ -50,27 +51,27 @@ type Order = (Priority, u64, u64);
 struct Piece {
     len: u32,
     /// The wants that wait for it.
-    wants: BTreeSet<u32>,
+    wants: Set<u32>,
     order: Order,
     /// Neighbours that are being asked, two at most.
     askers: Vec<u32>,
     /// Neighbours that refused it.
-    refused: BTreeSet<u32>,
+    refused: Set<u32>,
 }
 
 #[derive(Debug)]
 struct Want {
     deadline: Millis,
-    left: BTreeSet<Digest>,
+    left: Set<Digest>,
 }
 
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Downloads {
-    wants: BTreeMap<u32, Want>,
-    pieces: BTreeMap<Digest, Piece>,
+    wants: Map<u32, Want>,
+    pieces: Map<Digest, Piece>,
     /// Pieces to be asked for.
-    queue: BTreeSet<(Order, Digest)>,
+    queue: Set<(Order, Digest)>,
     last_request: u32,
     sequence: u64,
     /// Something has changed that may let a question go out.
@@ -99,7 +100,7 @@ impl Downloads {
         out: &mut Outbox,
     ) {
         let mut have = Vec::with_capacity(wanted.len().min(MAX_WANTED));
-        let mut left = BTreeSet::new();
+        let mut left = Set::default();
         let mut bytes = 0;
         let declined = self.wants.contains_key(&id) || self.wants.len() >= MAX_WANTS;
         for (digest, len) in wanted.iter().take(MAX_WANTED) {
@@ -200,7 +201,7 @@ impl Downloads {
 
     /// A neighbour is gone, and with it what it owed.
     pub(super) fn lost(&mut self, conn: u32, neighbour: &mut Neighbour, out: &mut Outbox) {
-        for (request, ask) in std::mem::take(&mut neighbour.asks) {
+        for (request, ask) in neighbour.asks.take() {
             self.unanswered(conn, request, &ask, false, out);
         }
         self.stale = true;
@@ -231,8 +232,8 @@ impl Downloads {
 
     /// Ends everything.
     pub(super) fn stop(&mut self, out: &mut Outbox) {
-        for (id, want) in std::mem::take(&mut self.wants) {
-            for digest in want.left {
+        for (id, want) in self.wants.take() {
+            for digest in want.left.into_vec() {
                 out.push_back(Output::Worker(ToWorker::Gone { id, digest, why: Why::Stopped }));
             }
         }
@@ -268,7 +269,8 @@ impl Downloads {
         self.sequence += 1;
         let rarity = if priority == Priority::Background { holders as u64 } else { 0 };
         let order = (priority, rarity, self.sequence);
-        let (wants, refused) = (BTreeSet::from([id]), BTreeSet::new());
+        let (mut wants, refused) = (Set::default(), Set::default());
+        wants.insert(id);
         self.pieces.insert(digest, Piece { len, wants, order, askers: Vec::new(), refused });
         self.queue.insert((order, digest));
         true
@@ -292,10 +294,10 @@ impl Downloads {
         };
         self.queue.remove(&(piece.order, digest));
         self.withdraw(&digest, piece.askers.iter().filter(|&&c| c != conn), neighbours, out);
-        for id in &piece.wants {
+        for id in piece.wants.iter() {
             self.settle(*id, &digest);
         }
-        let ids = piece.wants.into_iter().collect();
+        let ids = piece.wants.into_vec();
         out.push_back(Output::Deliver { buffer: request, digest, peer: conn, ids });
     }
 
@@ -379,7 +381,10 @@ impl Downloads {
         let mut owed: u64 = neighbours.values().map(Neighbour::owed).sum();
         let serving = neighbours.values().filter(|n| n.serves()).count();
         let is_full = |n: &Neighbour| n.serves() && !has_room(n, now);
-        let mut full: BTreeSet<u32> = neighbours.iter().filter(|(_, n)| is_full(n)).map(|(&c, _)| c).collect();
+        let mut full = Set::default();
+        for (&conn, _) in neighbours.iter().filter(|(_, n)| is_full(n)) {
+            full.insert(conn);
+        }
         let waiting: Vec<_> = self.queue.iter().take(LOOK_AHEAD).copied().collect();
         for (order, digest) in waiting {
             if serving > 0 && full.len() >= serving || owed >= MAX_OWED {
@@ -411,7 +416,7 @@ impl Downloads {
     }
 
     /// Nothing waits: idle neighbours become rivals where they should be much sooner.
-    fn end_game(&mut self, neighbours: &mut Neighbours, full: &BTreeSet<u32>, now: Millis, out: &mut Outbox) {
+    fn end_game(&mut self, neighbours: &mut Neighbours, full: &Set<u32>, now: Millis, out: &mut Outbox) {
         let mut rivals = Vec::new();
         for (&conn, neighbour) in neighbours.iter().filter(|(c, n)| n.asks.is_empty() && !full.contains(c)) {
             let slow = neighbours.values().flat_map(|n| {
@@ -454,7 +459,7 @@ impl Downloads {
     fn give_up(&mut self, digest: Digest, out: &mut Outbox) {
         let Some(piece) = self.pieces.remove(&digest) else { return };
         let why = if piece.refused.is_empty() { Why::NoHolder } else { Why::Refused };
-        for id in piece.wants {
+        for id in piece.wants.into_vec() {
             self.settle(id, &digest);
             out.push_back(Output::Worker(ToWorker::Gone { id, digest, why }));
         }

@@ -4,12 +4,13 @@
 //! Chromium allows a tab about 500 peer connections in its life, so they are counted, and an offer that nobody answered
 //! is announced again instead of being made anew.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use super::Output;
 use super::tracker::OfferId;
 use crate::Millis;
 use crate::rng::Rng;
+use crate::sorted::Map;
 use crate::wire::NodeId;
 
 /// The most connections asked of the page in one life, under Chromium's limit of about 500.
@@ -57,7 +58,7 @@ struct Link {
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Links {
-    links: BTreeMap<u32, Link>,
+    links: Map<u32, Link>,
     /// The number of the last connection: also how many there have been.
     last: u32,
     /// Offers that could not be made since a connection opened.
@@ -197,7 +198,7 @@ impl Links {
 
     /// Closes everything.
     pub(super) fn stop(&mut self, out: &mut VecDeque<Output>) {
-        out.extend(std::mem::take(&mut self.links).into_keys().map(|conn| Output::Close { conn }));
+        out.extend(self.links.take().map(|(conn, _)| Output::Close { conn }));
     }
 
     pub(super) fn deadline(&self) -> Option<Millis> {

@@ -1,10 +1,11 @@
 //! A connected, checked peer: what it holds, what it owes us, what it has asked for, and how much it may say.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 
 use super::path::Path;
 use crate::Millis;
 use crate::digest::Digest;
+use crate::sorted::Map;
 use crate::wire::{FRAME_HEAD, Hello, MAX_MESSAGE, Message, NodeId};
 
 /// The most prefixes that are remembered of one neighbour: a site of 32 GiB in pieces of 256 KiB, in a few MiB.
@@ -57,7 +58,7 @@ pub(super) struct Neighbour {
     /// It refuses whatever is asked.
     pub(super) choking: bool,
     /// Open questions to it, by request.
-    pub(super) asks: BTreeMap<u32, Ask>,
+    pub(super) asks: Map<u32, Ask>,
     pub(super) path: Path,
     /// When the last payload came, or the first question went out after a time without any.
     pub(super) progress: Millis,
@@ -86,7 +87,7 @@ impl Neighbour {
             double,
             have: BTreeSet::new(),
             choking: false,
-            asks: BTreeMap::new(),
+            asks: Map::default(),
             path: Path::default(),
             progress: now,
             queue: VecDeque::new(),

@@ -7,12 +7,13 @@
 
 use std::collections::VecDeque;
 
-use serde_json::{Value, json};
+use serde::Deserialize;
 
 use super::Output;
 use crate::Millis;
 use crate::digest::Digest;
 use crate::rng::Rng;
+use crate::sorted::Map;
 use crate::wire::NodeId;
 
 /// The longest text that is read; a description is one to three KiB.
@@ -97,13 +98,14 @@ pub(super) struct Tracker {
 }
 
 impl Tracker {
-    pub(super) fn new(mut urls: Vec<String>, info_hash: [u8; 20], node: NodeId, now: Millis) -> Self {
-        urls.sort_by_cached_key(|url| {
+    pub(super) fn new(urls: Vec<String>, info_hash: [u8; 20], node: NodeId, now: Millis) -> Self {
+        let mut ordered = Map::default();
+        for url in urls {
             let mut both = info_hash.to_vec();
             both.extend(url.bytes());
-            Digest::of(&both)
-        });
-        urls.dedup();
+            ordered.insert(Digest::of(&both), url);
+        }
+        let urls: Vec<String> = ordered.take().map(|(_, url)| url).collect();
         let state = if urls.is_empty() { State::Off } else { State::Waiting { until: now } };
         Self {
             urls,
@@ -168,26 +170,18 @@ impl Tracker {
             return None;
         }
         let State::Open { announce, answer_by } = &mut self.state else { return None };
-        let message: Value = serde_json::from_str(text).ok()?;
-        if message.get("failure reason").is_some() {
+        let message: Said = serde_json::from_str(text).ok()?;
+        if message.failure.is_some() {
             out.push_back(Output::Disconnect { socket });
             self.answered = false;
             self.closed(socket, now, rng);
             return None;
         }
-        if message.get("info_hash").and_then(Value::as_str) != Some(&self.info_hash) {
+        if message.info_hash.as_ref() != Some(&self.info_hash) {
             return None;
         }
         *answer_by = None;
-        if let Some(description) = message.get("offer") {
-            let (from, id, sdp) = introduction(&message, description, "offer")?;
-            return Some(Event::Offer { from, id, sdp });
-        }
-        if let Some(description) = message.get("answer") {
-            let (from, id, sdp) = introduction(&message, description, "answer")?;
-            return Some(Event::Answer { from, id, sdp });
-        }
-        if let Some(seconds) = message.get("interval").and_then(Value::as_u64) {
+        if let Some(seconds) = message.interval {
             self.interval = seconds.saturating_mul(1000).clamp(INTERVAL_MS.0, INTERVAL_MS.1);
             if !self.hurried {
                 *announce = now + jittered(self.interval, rng);
@@ -195,11 +189,16 @@ impl Tracker {
             self.answered = true;
             self.failures = 0;
         }
-        let count = |key| message.get(key).and_then(Value::as_u64);
-        if let (Some(complete), Some(incomplete)) = (count("complete"), count("incomplete")) {
+        if let (Some(complete), Some(incomplete)) = (message.complete, message.incomplete) {
             self.swarm = Some(complete.saturating_add(incomplete));
         }
-        None
+        let from = NodeId(from_text(&message.peer_id?)?);
+        let id = from_text(&message.offer_id?)?;
+        match (message.offer, message.answer) {
+            (Some(Description { kind, sdp }), None) if kind == "offer" => Some(Event::Offer { from, id, sdp }),
+            (None, Some(Description { kind, sdp })) if kind == "answer" => Some(Event::Answer { from, id, sdp }),
+            _ => None,
+        }
     }
 
     /// It is time to announce.
@@ -212,22 +211,24 @@ impl Tracker {
 
     /// Announces us, with these offers for others.
     pub(super) fn announce(&mut self, offers: &[(OfferId, &str)], now: Millis, out: &mut VecDeque<Output>) {
-        let offers: Vec<Value> = offers
-            .iter()
-            .map(|(id, sdp)| json!({"offer_id": to_text(id), "offer": {"type": "offer", "sdp": sdp}}))
-            .collect();
-        let mut message = self.message();
-        message["numwant"] = offers.len().into();
-        message["uploaded"] = 0.into();
-        message["downloaded"] = 0.into();
         // Some trackers do not introduce complete peers to each other: everyone is incomplete.
-        message["left"] = 1.into();
-        message["offers"] = offers.into();
+        let mut text = self.message();
+        text.push_str(",\"uploaded\":0,\"downloaded\":0,\"left\":1,\"numwant\":");
+        text.push_str(&offers.len().to_string());
         if !self.started {
             self.started = true;
-            message["event"] = "started".into();
+            text.push_str(",\"event\":\"started\"");
         }
-        out.push_back(Output::Text { socket: self.socket, text: message.to_string() });
+        text.push_str(",\"offers\":[");
+        for (at, (id, sdp)) in offers.iter().enumerate() {
+            text.push_str(if at == 0 { "{\"offer_id\":" } else { ",{\"offer_id\":" });
+            text.push_str(&quoted(&to_text(id)));
+            text.push_str(",\"offer\":{\"type\":\"offer\",\"sdp\":");
+            text.push_str(&quoted(sdp));
+            text.push_str("}}");
+        }
+        text.push_str("]}");
+        out.push_back(Output::Text { socket: self.socket, text });
         self.hurried = false;
         self.state = State::Open { announce: now + self.interval, answer_by: Some(now + ANSWER_MS) };
     }
@@ -237,11 +238,17 @@ impl Tracker {
         if !matches!(self.state, State::Open { .. }) {
             return;
         }
-        let mut message = self.message();
-        message["to_peer_id"] = to_text(&to.0).into();
-        message["offer_id"] = to_text(&id).into();
-        message["answer"] = json!({"type": "answer", "sdp": sdp});
-        out.push_back(Output::Text { socket: self.socket, text: message.to_string() });
+        let mut text = self.message();
+        for (key, value) in [("to_peer_id", &*to_text(&to.0)), ("offer_id", &to_text(&id))] {
+            text.push_str(",\"");
+            text.push_str(key);
+            text.push_str("\":");
+            text.push_str(&quoted(value));
+        }
+        text.push_str(",\"answer\":{\"type\":\"answer\",\"sdp\":");
+        text.push_str(&quoted(sdp));
+        text.push_str("}}");
+        out.push_back(Output::Text { socket: self.socket, text });
     }
 
     /// Neighbours lack and there are offers: the next announce comes out of turn, each time later.
@@ -268,11 +275,9 @@ impl Tracker {
     pub(super) fn stop(&mut self, out: &mut VecDeque<Output>) {
         match self.state {
             State::Open { .. } => {
-                let mut message = self.message();
-                message["event"] = "stopped".into();
-                message["left"] = 1.into();
-                message["numwant"] = 0.into();
-                out.push_back(Output::Text { socket: self.socket, text: message.to_string() });
+                let mut text = self.message();
+                text.push_str(",\"event\":\"stopped\",\"left\":1,\"numwant\":0}");
+                out.push_back(Output::Text { socket: self.socket, text });
                 out.push_back(Output::Disconnect { socket: self.socket });
             }
             State::Opening { .. } => out.push_back(Output::Disconnect { socket: self.socket }),
@@ -321,19 +326,43 @@ impl Tracker {
         }
     }
 
-    fn message(&self) -> Value {
-        json!({"action": "announce", "info_hash": self.info_hash, "peer_id": to_text(&self.node.0)})
+    /// What every message begins with, as JSON whose object is still open.
+    fn message(&self) -> String {
+        let mut text = "{\"action\":\"announce\",\"info_hash\":".to_owned();
+        text.push_str(&quoted(&self.info_hash));
+        text.push_str(",\"peer_id\":");
+        text.push_str(&quoted(&to_text(&self.node.0)));
+        text
     }
 }
 
-/// Who introduces itself in a relayed offer or answer, and with what.
-fn introduction(message: &Value, description: &Value, kind: &str) -> Option<(NodeId, OfferId, String)> {
-    if description.get("type").and_then(Value::as_str) != Some(kind) {
-        return None;
-    }
-    let sdp = description.get("sdp")?.as_str()?;
-    let bytes = |key| message.get(key).and_then(Value::as_str).and_then(from_text);
-    Some((NodeId(bytes("peer_id")?), bytes("offer_id")?, sdp.to_owned()))
+/// What a tracker may say, in one.
+#[derive(Deserialize)]
+struct Said {
+    info_hash: Option<String>,
+    peer_id: Option<String>,
+    offer_id: Option<String>,
+    offer: Option<Description>,
+    answer: Option<Description>,
+    interval: Option<u64>,
+    complete: Option<u64>,
+    incomplete: Option<u64>,
+    #[serde(rename = "failure reason")]
+    failure: Option<String>,
+}
+
+/// A session description (W3C WebRTC, `RTCSessionDescriptionInit`).
+#[derive(Deserialize)]
+struct Description {
+    #[serde(rename = "type")]
+    kind: String,
+    sdp: String,
+}
+
+/// A JSON string.
+fn quoted(text: &str) -> String {
+    // A string always has a JSON form.
+    serde_json::to_string(text).unwrap_or_default()
 }
 
 fn to_text(bytes: &[u8; 20]) -> String {
@@ -360,6 +389,8 @@ fn jittered(ms: u64, rng: &mut Rng) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
 
     const NODE: NodeId = NodeId(*b"-PE0100-abcdefghijkl");

@@ -11,6 +11,8 @@ use super::neighbour::{MAX_HAVE, Neighbour, Wanted};
 use crate::Millis;
 use crate::digest::Digest;
 use crate::port::{Held, Limits, Reason, ToWorker};
+use crate::sorted::Map;
+use crate::store::Place;
 use crate::wire::{FRAME_HEAD, Frame, MAX_MESSAGE, MAX_PREFIXES, Message, Refusal};
 
 /// The most open questions of one neighbour; more are refused as busy. It asks for 48 at most itself.
@@ -43,11 +45,11 @@ struct Active {
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Uploads {
-    held: BTreeMap<Digest, Held>,
-    /// What neighbours have not been told yet: prefixes, and whether we hold them.
-    news: BTreeMap<u64, bool>,
+    held: BTreeMap<Digest, Place>,
+    /// What neighbours have not been told yet: prefixes that we now hold, and that we no longer do.
+    news: (BTreeSet<u64>, BTreeSet<u64>),
     news_at: Option<Millis>,
-    active: BTreeMap<u32, Active>,
+    active: Map<u32, Active>,
     last: u32,
     /// The neighbour whose turn was last.
     turn: u32,
@@ -64,16 +66,16 @@ pub(super) struct Uploads {
     tokens_at: Option<Millis>,
 }
 
-type Neighbours = BTreeMap<u32, Neighbour>;
+type Neighbours = Map<u32, Neighbour>;
 type Outbox = VecDeque<Output>;
 
 impl Uploads {
     pub(super) fn new(limits: Limits, now: Millis) -> Self {
         let mut new = Self {
             held: BTreeMap::new(),
-            news: BTreeMap::new(),
+            news: (BTreeSet::new(), BTreeSet::new()),
             news_at: None,
-            active: BTreeMap::new(),
+            active: Map::default(),
             last: 0,
             turn: 0,
             limits,
@@ -95,9 +97,11 @@ impl Uploads {
             if self.held.len() >= MAX_HAVE {
                 break;
             }
-            let new = self.held.insert(held.digest, *held).is_none() && before.remove(&held.digest).is_none();
+            let Held { digest, segment, offset, len } = *held;
+            let place = Place { segment, offset, len };
+            let new = self.held.insert(digest, place).is_none() && before.remove(&digest).is_none();
             if new {
-                self.tell(held.digest, true, now);
+                self.tell(digest, true, now);
             }
         }
         for digest in before.into_keys() {
@@ -228,7 +232,15 @@ impl Uploads {
     }
 
     fn tell(&mut self, digest: Digest, held: bool, now: Millis) {
-        self.news.insert(digest.prefix(), held);
+        let prefix = digest.prefix();
+        let (have, unhave) = &mut self.news;
+        if held {
+            have.insert(prefix);
+            unhave.remove(&prefix);
+        } else {
+            unhave.insert(prefix);
+            have.remove(&prefix);
+        }
         self.news_at.get_or_insert(now + NEWS_MS);
     }
 
@@ -237,10 +249,9 @@ impl Uploads {
             return;
         }
         self.news_at = None;
-        let news = std::mem::take(&mut self.news);
-        let (have, unhave): (BTreeSet<_>, BTreeSet<_>) = news.iter().partition(|(_, held)| **held);
+        let (have, unhave) = std::mem::take(&mut self.news);
         for (prefixes, message) in [(have, Message::Have as fn(_) -> _), (unhave, Message::Unhave)] {
-            let prefixes: Vec<u64> = prefixes.into_iter().map(|(&p, _)| p).collect();
+            let prefixes: Vec<u64> = prefixes.into_iter().collect();
             for chunk in prefixes.chunks(MAX_PREFIXES) {
                 let message = message(chunk.to_vec());
                 for (&conn, neighbour) in neighbours.iter_mut() {
@@ -314,7 +325,8 @@ impl Uploads {
             self.promised += u64::from(len);
             self.active.insert(upload, Active { conn, request, digest, len, sent: 0, loaded: false });
             neighbour.uploads.push_back(upload);
-            out.push_back(Output::Read { upload, held });
+            let Place { segment, offset, len } = held;
+            out.push_back(Output::Read { upload, held: Held { digest, segment, offset, len } });
         }
     }
 
@@ -322,7 +334,7 @@ impl Uploads {
     fn send(&mut self, neighbours: &mut Neighbours, now: Millis, out: &mut Outbox) {
         self.tokens_at = None;
         loop {
-            let after = neighbours.range(self.turn.saturating_add(1)..).chain(neighbours.range(..=self.turn));
+            let after = neighbours.iter().skip_while(|(c, _)| **c <= self.turn).chain(neighbours.iter());
             let ready = |n: &Neighbour| {
                 n.buffered < MAX_BUFFERED
                     && n.uploads.front().is_some_and(|u| self.active.get(u).is_some_and(|a| a.loaded))

@@ -3,12 +3,13 @@
 //! A segment is read whole, since its other pieces are likely wanted next, and the last few are kept in memory. Every
 //! piece is hashed before it is first given out from a segment that was read.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::VecDeque;
 
 use js_sys::Uint8Array;
 use peerage::digest::Digest;
 use peerage::mesh::Input;
 use peerage::port::Held;
+use peerage::sorted::{Map, Set};
 use wasm_bindgen::JsCast as _;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::{JsFuture, spawn_local};
@@ -27,18 +28,18 @@ pub(super) struct Segments {
     /// The last used at the end.
     kept: VecDeque<Segment>,
     /// Uploads that wait for a segment to be read.
-    waiting: BTreeMap<u64, Vec<(u32, Held)>>,
+    waiting: Map<u64, Vec<(u32, Held)>>,
     /// Checked pieces, by upload.
-    pieces: BTreeMap<u32, Uint8Array>,
+    pieces: Map<u32, Uint8Array>,
     /// Uploads that the mesh has not given up.
-    open: BTreeSet<u32>,
+    open: Set<u32>,
 }
 
 struct Segment {
     number: u64,
     bytes: Uint8Array,
     /// The pieces in it that were found right, by their digests.
-    checked: BTreeSet<Digest>,
+    checked: Set<Digest>,
 }
 
 impl Segments {
@@ -47,9 +48,9 @@ impl Segments {
             cache,
             base,
             kept: VecDeque::new(),
-            waiting: BTreeMap::new(),
-            pieces: BTreeMap::new(),
-            open: BTreeSet::new(),
+            waiting: Map::default(),
+            pieces: Map::default(),
+            open: Set::default(),
         }
     }
 
@@ -75,9 +76,10 @@ impl Segments {
             spawn_local(check(upload, held, piece));
             return None;
         }
-        let waiting = self.waiting.entry(held.segment).or_default();
-        waiting.push((upload, held));
-        if waiting.len() == 1 {
+        if let Some(waiting) = self.waiting.get_mut(&held.segment) {
+            waiting.push((upload, held));
+        } else {
+            self.waiting.insert(held.segment, vec![(upload, held)]);
             let url = format!("{}{:016x}", self.base, held.segment);
             spawn_local(load(held.segment, url, self.cache.clone()));
         }
@@ -103,7 +105,7 @@ impl Segments {
             }
         }
         if let Some(bytes) = bytes {
-            self.kept.push_back(Segment { number, bytes, checked: BTreeSet::new() });
+            self.kept.push_back(Segment { number, bytes, checked: Set::default() });
             while self.kept.len() > 1 && self.kept.iter().map(|s| s.bytes.length()).sum::<u32>() > KEPT_BYTES {
                 self.kept.pop_front();
             }

@@ -1,0 +1,179 @@
+//! Small ordered maps and sets: sorted vectors.
+//!
+//! Every visitor downloads each type's own copy of a generic collection. A B-tree's is some 8 KB of wasm, these are some
+//! hundreds of bytes, and faster up to the few thousand items that the mesh keeps. Where there may be a hundred thousand,
+//! a B-tree is right: inserting here moves what lies behind.
+
+/// A map in the order of its keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Map<K, V>(Vec<(K, V)>);
+
+impl<K, V> Default for Map<K, V> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<K: Ord, V> Map<K, V> {
+    /// The value of a key.
+    pub fn get(&self, key: &K) -> Option<&V> {
+        let at = self.find(key).ok()?;
+        self.0.get(at).map(|(_, v)| v)
+    }
+
+    /// The value of a key, to be changed.
+    pub fn get_mut(&mut self, key: &K) -> Option<&mut V> {
+        let at = self.find(key).ok()?;
+        self.0.get_mut(at).map(|(_, v)| v)
+    }
+
+    /// Whether there is such a key.
+    pub fn contains_key(&self, key: &K) -> bool {
+        self.find(key).is_ok()
+    }
+
+    /// Sets the value of a key; the value that it had.
+    pub fn insert(&mut self, key: K, value: V) -> Option<V> {
+        match self.find(&key) {
+            Ok(at) => self.0.get_mut(at).map(|(_, v)| std::mem::replace(v, value)),
+            Err(at) => {
+                self.0.insert(at, (key, value));
+                None
+            }
+        }
+    }
+
+    /// Takes a key out; the value that it had.
+    pub fn remove(&mut self, key: &K) -> Option<V> {
+        let at = self.find(key).ok()?;
+        Some(self.0.remove(at).1)
+    }
+
+    /// How many keys there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Keys and values in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
+        self.0.iter().map(|(k, v)| (k, v))
+    }
+
+    /// Keys and values in order, the values to be changed.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = (&K, &mut V)> {
+        self.0.iter_mut().map(|(k, v)| (&*k, v))
+    }
+
+    /// The keys in order.
+    pub fn keys(&self) -> impl Iterator<Item = &K> {
+        self.0.iter().map(|(k, _)| k)
+    }
+
+    /// The values in the order of their keys.
+    pub fn values(&self) -> impl Iterator<Item = &V> {
+        self.0.iter().map(|(_, v)| v)
+    }
+
+    /// The values in the order of their keys, to be changed.
+    pub fn values_mut(&mut self) -> impl Iterator<Item = &mut V> {
+        self.0.iter_mut().map(|(_, v)| v)
+    }
+
+    /// Takes everything out, in order.
+    pub fn take(&mut self) -> impl Iterator<Item = (K, V)> + use<K, V> {
+        std::mem::take(&mut self.0).into_iter()
+    }
+
+    fn find(&self, key: &K) -> Result<usize, usize> {
+        self.0.binary_search_by(|(k, _)| k.cmp(key))
+    }
+}
+
+/// A set in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Set<T>(Vec<T>);
+
+impl<T> Default for Set<T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<T: Ord> Set<T> {
+    /// Whether it holds this.
+    pub fn contains(&self, item: &T) -> bool {
+        self.0.binary_search(item).is_ok()
+    }
+
+    /// Puts this in; false where it was there.
+    pub fn insert(&mut self, item: T) -> bool {
+        match self.0.binary_search(&item) {
+            Ok(_) => false,
+            Err(at) => {
+                self.0.insert(at, item);
+                true
+            }
+        }
+    }
+
+    /// Takes this out; false where it was not there.
+    pub fn remove(&mut self, item: &T) -> bool {
+        self.0.binary_search(item).map(|at| self.0.remove(at)).is_ok()
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// All of it in order.
+    pub fn iter(&self) -> std::slice::Iter<'_, T> {
+        self.0.iter()
+    }
+
+    /// All of it in order, as a vector.
+    pub fn into_vec(self) -> Vec<T> {
+        self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use super::*;
+    use crate::rng::Rng;
+
+    #[test]
+    fn they_do_what_b_trees_do() {
+        let mut rng = Rng::new(3);
+        let (mut map, mut set) = (Map::default(), Set::default());
+        let (mut tree, mut tree_set) = (BTreeMap::new(), BTreeSet::new());
+        for _ in 0..5_000 {
+            let (key, value) = (rng.below(100), rng.next_u64());
+            match rng.below(3) {
+                0 => assert_eq!(map.insert(key, value), tree.insert(key, value)),
+                1 => assert_eq!(map.remove(&key), tree.remove(&key)),
+                _ => assert_eq!(map.get_mut(&key), tree.get_mut(&key)),
+            }
+            match rng.below(3) {
+                0 => assert_eq!(set.insert(key), tree_set.insert(key)),
+                1 => assert_eq!(set.remove(&key), tree_set.remove(&key)),
+                _ => assert_eq!(set.contains(&key), tree_set.contains(&key)),
+            }
+            assert_eq!((map.get(&key), map.len()), (tree.get(&key), tree.len()));
+        }
+        assert!(map.iter().eq(tree.iter()) && map.keys().eq(tree.keys()) && set.iter().eq(&tree_set));
+        assert!(map.take().eq(tree) && map.is_empty());
+    }
+}
