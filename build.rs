@@ -26,10 +26,6 @@ mod bundle {
         for watched in ["src", "sw", "Cargo.toml", "Cargo.lock"] {
             println!("cargo::rerun-if-changed={}", root.join(watched).display());
         }
-        for part in ["sw.js", "mesh.js", "page.js", "inspector.html"] {
-            let text = std::fs::read(root.join("sw").join(part)).unwrap_or_default();
-            std::fs::write(out.join(format!("part-{part}")), text).expect("OUT_DIR is writable");
-        }
         if is_stub() {
             std::fs::write(out.join("sw.js"), "").expect("OUT_DIR is writable");
             std::fs::write(out.join("sw_bg.wasm"), "").expect("OUT_DIR is writable");

@@ -71,10 +71,10 @@ impl Bundle {
         let bundle = Self {
             wasm: include_bytes!(concat!(env!("OUT_DIR"), "/sw_bg.wasm")),
             glue: include_str!(concat!(env!("OUT_DIR"), "/sw.js")),
-            worker: include_str!(concat!(env!("OUT_DIR"), "/part-sw.js")),
-            mesh: include_str!(concat!(env!("OUT_DIR"), "/part-mesh.js")),
-            page: include_str!(concat!(env!("OUT_DIR"), "/part-page.js")),
-            inspector: include_str!(concat!(env!("OUT_DIR"), "/part-inspector.html")),
+            worker: include_str!("../../sw/sw.js"),
+            mesh: include_str!("../../sw/mesh.js"),
+            page: include_str!("../../sw/page.js"),
+            inspector: include_str!("../../sw/inspector.html"),
         };
         ensure!(
             !bundle.wasm.is_empty() && !bundle.glue.is_empty(),
