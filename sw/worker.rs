@@ -56,6 +56,8 @@ struct Inner {
     /// Its path.
     scope_path: String,
     global: web_sys::ServiceWorkerGlobalScope,
+    /// Whether a body that is streamed by a worker which the browser stops ends in an error. Not in Firefox.
+    streams_break_loudly: bool,
     cache: cache::Cache,
     key: JsValue,
     site: RefCell<Site>,
@@ -93,6 +95,7 @@ pub async fn start_worker(constants: JsValue, scope: String, cache: String, on_t
         constants,
         scope,
         scope_path,
+        streams_break_loudly: !global.navigator().user_agent().is_ok_and(|name| name.contains("Gecko/")),
         global,
         key: key?,
         site: RefCell::new(memory.site),

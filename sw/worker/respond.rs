@@ -9,7 +9,7 @@ use js_sys::{Array, Promise, Uint8Array};
 use peerage::digest::Digest;
 use peerage::inject;
 use peerage::manifest::{Entry, Integrity};
-use peerage::route::{self, Facts};
+use peerage::route::{self, ByteRange, Facts};
 use peerage::site::Pin;
 use peerage::transfer::{Fault, Source};
 use peerage::verify::Verified;
@@ -23,6 +23,11 @@ use super::versions::{Refreshed, Version};
 use super::{Inner, cache, describe};
 use crate::js::{self, Js};
 
+/// The part of an open range that a media element gets at once where bodies can't be streamed, in bytes; it asks on.
+const MEDIA_PART: u64 = 4 << 20;
+/// The largest body that is held whole where it can't be streamed, in bytes; a larger one is the network's.
+const MOST_WHOLE: u64 = 256 << 20;
+
 /// What a response is made of.
 pub(super) struct Answer {
     status: u16,
@@ -35,7 +40,7 @@ pub(super) struct Answer {
 
 enum Body {
     None,
-    Bytes(Uint8Array),
+    Whole(JsValue),
     Stream(Reader),
     /// `Response.error()`.
     Refused,
@@ -51,7 +56,7 @@ impl Answer {
         ]);
         match self.body {
             Body::None => {}
-            Body::Bytes(bytes) => js::set(&out, "body", bytes),
+            Body::Whole(body) => js::set(&out, "body", body),
             Body::Stream(reader) => js::set(&out, "reader", reader),
             Body::Refused => js::set(&out, "refused", true),
         }
@@ -179,7 +184,7 @@ async fn bundled(inner: &Rc<Inner>, path: &str) -> Option<Answer> {
         ("cross-origin-resource-policy", "same-origin"),
     ];
     let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
-    Some(Answer { status: 200, status_text: "OK", headers, body: Body::Bytes(bytes), done: None })
+    Some(Answer { status: 200, status_text: "OK", headers, body: Body::Whole(bytes.into()), done: None })
 }
 
 struct Asked<'a> {
@@ -196,15 +201,23 @@ async fn serve(inner: &Rc<Inner>, asked: Asked<'_>) -> Option<Answer> {
     inner.requests.set(id);
     let record = Rc::new(RefCell::new(Record::new(request.url(), id, version.root.root.version, js::now())));
     inner.report.borrow_mut().add(record.clone());
-    let span = match candidate.range {
+    let destination = js::text(request, "destination");
+    let mut span = match candidate.range {
         Some(range) => match range.resolve(entry.size) {
             Some(span) => span,
             None => return Some(unsatisfiable(entry.size)),
         },
         None => (0, entry.size),
     };
+    if !inner.streams_break_loudly {
+        if matches!(candidate.range, Some(ByteRange::From(_, None))) && is_media(&destination) {
+            span.1 = span.1.min(span.0 + MEDIA_PART);
+        }
+        if span.1 - span.0 > MOST_WHOLE && !is_stored(inner, &entry, covering(&entry, span)) {
+            return None;
+        }
+    }
     let pieces = covering(&entry, span);
-    let destination = js::text(request, "destination");
     let has_headers = !entry.headers.is_empty() || inner.observed.borrow().has(&entry);
     // A worker or a frame on an isolated page is refused without its headers, which bytes from peers don't bring along.
     let peers = has_headers || !route::needs_headers(&destination);
@@ -247,7 +260,12 @@ async fn serve(inner: &Rc<Inner>, asked: Asked<'_>) -> Option<Answer> {
             return None;
         }
         record.borrow_mut().finish(js::now());
-        Body::Bytes(chunk)
+        Body::Whole(chunk.into())
+    } else if !inner.streams_break_loudly {
+        match assemble(chunk, &mut reading, &mut cut, &record).await {
+            Ok(blob) => Body::Whole(blob.into()),
+            Err(fault) => return failed(inner, version, &cut.entry, &record, fault),
+        }
     } else {
         Body::Stream(Reader(Rc::new(Stream {
             state: RefCell::new(Some(State { reading, cut, first: Some(chunk) })),
@@ -256,6 +274,28 @@ async fn serve(inner: &Rc<Inner>, asked: Asked<'_>) -> Option<Answer> {
     };
     let (status, status_text) = if candidate.range.is_some() { (206, "Partial Content") } else { (200, "OK") };
     Some(Answer { status, status_text, headers, body, done: Some(done) })
+}
+
+/// The whole of a response in a blob. Firefox ends the body of a worker that it stops as if that were its end, so there a
+/// body is handed over when it is whole: a worker that is stopped before leaves an error.
+async fn assemble(
+    first: Uint8Array,
+    reading: &mut Reading,
+    cut: &mut Cut,
+    record: &RefCell<Record>,
+) -> Result<web_sys::Blob, Fault> {
+    let parts = Array::of1(&first);
+    while let Some((at, source, body)) = reading.next().await? {
+        let chunk = cut.part(at, &body);
+        record.borrow_mut().count(source, u64::from(chunk.length()));
+        parts.push(&chunk);
+    }
+    record.borrow_mut().finish(js::now());
+    web_sys::Blob::new_with_u8_array_sequence(&parts).map_err(|_| Fault::Unreachable)
+}
+
+fn is_media(destination: &str) -> bool {
+    matches!(destination, "audio" | "video")
 }
 
 /// The file can't be had as it is listed: the origin's own answer, unless the owner wants none.
