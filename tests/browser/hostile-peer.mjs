@@ -30,13 +30,7 @@ story('a peer that misbehaves is dropped and the page gets the right bytes', asy
   const visitor = await stage.visitor(kind, { name: 'visitor' });
   await visitor.enter(origin.url);
   await visitor.consent();
-  const { infoHash, site: id, trackers } = await visitor.page.evaluate(async () => {
-    const { port1, port2 } = new MessageChannel();
-    const answer = new Promise(resolve => { port1.onmessage = event => resolve(event.data); });
-    navigator.serviceWorker.controller.postMessage({ peerage: 'hello' }, [port2]);
-    const { infoHash, site, policy } = await answer;
-    return { infoHash, site, trackers: policy.trackers };
-  });
+  const { infoHash, site: id, policy: { trackers } } = await visitor.ask('hello');
 
   const enemy = await stage.visitor(kind, { name: 'enemy' });
   for (const way of WAYS) {

@@ -7,11 +7,8 @@ import { story } from './lib/story.mjs';
 
 const files = many('level', 4, 800_000);
 
-story('a site under a sub-path is shared like any other, and its neighbours are left alone', async (stage, kind) => {
-  const site = await stage.site(files, { at: 'some folder/größer' });
-  writeFileSync(`${site.root}/index.html`, '<!doctype html><title>Outside</title><link rel="icon" href="data:,">');
-  const origin = await stage.serve(site);
-  const base = new URL('some%20folder/gr%C3%B6%C3%9Fer/', origin.url).href;
+/** Shares `files` between two visitors of the site at `base`. */
+async function shares(stage, kind, site, origin, base) {
   const urls = Object.keys(files).map(name => site.url(base, name));
   const giver = await stage.visitor(kind, { name: 'giver' });
   await giver.enter(base);
@@ -24,8 +21,21 @@ story('a site under a sub-path is shared like any other, and its neighbours are 
   const before = await origin.counters();
   assert.deepEqual(site.differences(await taker.take(urls), base), []);
   assert.equal(served(before, await origin.counters(), path => path.includes('level-')).bytes, 0);
+  return taker;
+}
 
+story('a site that lies in a folder of a larger server is shared, and its neighbours are left alone', async (stage, kind) => {
+  const site = await stage.site(files, { at: 'some folder/größer', config: '[trackers]\nurls = ["/peerage/tracker"]\n' });
+  writeFileSync(`${site.root}/index.html`, '<!doctype html><title>Outside</title><link rel="icon" href="data:,">');
+  const origin = await stage.serve(site);
+  const taker = await shares(stage, kind, site, origin, new URL('some%20folder/gr%C3%B6%C3%9Fer/', origin.url).href);
   await taker.goto(origin.url);
   assert.equal(await taker.page.evaluate(() => navigator.serviceWorker.controller), null);
   assert.equal(await taker.page.evaluate(() => 'peerage' in window), false);
+});
+
+story('a site that is served under a prefix is shared', async (stage, kind) => {
+  const site = await stage.site(files);
+  const origin = await stage.serve(site, { args: ['--prefix', '/game/'] });
+  await shares(stage, kind, site, origin, new URL('game/', origin.url).href);
 });

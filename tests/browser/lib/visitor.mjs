@@ -73,6 +73,32 @@ export class Visitor {
     return performance.now() - from;
   }
 
+  /**
+   * Waits for a neighbour that this visitor has known for less than `age` ms and that has told what it holds: after a
+   * reload of the other side the old neighbour may still be counted for a moment.
+   */
+  async newNeighbour(age) {
+    await until(`${this.name} to have a neighbour that came less than ${Math.round(age)} ms ago`, async () => {
+      const { neighbours } = await this.inspect();
+      return neighbours.some(({ since, have }) => since < age && have > 0);
+    });
+  }
+
+  /** What the inspector is told. */
+  inspect() {
+    return this.ask('inspect');
+  }
+
+  /** Asks the service worker as `page.js` does (docs/protocol.md). */
+  ask(verb) {
+    return this.page.evaluate(question => {
+      const { port1, port2 } = new MessageChannel();
+      const answer = new Promise(resolve => { port1.onmessage = event => resolve(event.data); });
+      navigator.serviceWorker.controller.postMessage({ peerage: question }, [port2]);
+      return answer;
+    }, verb);
+  }
+
   stats() {
     return this.page.evaluate(async () => window.peerage.stats());
   }
@@ -146,23 +172,15 @@ export class Visitor {
   async diagnosis() {
     const lines = [`--- ${this.name} (${this.kind}) at ${this.page.url()}`];
     const state = await within(5000, 'the page to answer', this.page.evaluate(async () => {
-      const late = new Promise(resolve => setTimeout(() => resolve('no answer in 2 s'), 2000));
-      const ask = async question => {
-        const worker = navigator.serviceWorker?.controller;
-        if (!worker) return 'no controller';
-        const { port1, port2 } = new MessageChannel();
-        const answer = new Promise(resolve => { port1.onmessage = event => resolve(event.data); });
-        worker.postMessage({ peerage: question }, [port2]);
-        return Promise.race([answer, late]);
-      };
       const registration = await navigator.serviceWorker?.getRegistration();
       return {
         worker: registration && { installing: registration.installing?.state, waiting: registration.waiting?.state, active: registration.active?.state },
+        controlled: Boolean(navigator.serviceWorker?.controller),
         made: { connections: window.storyMade?.connections.length, workers: window.storyMade?.workers.length },
-        inspect: await ask('inspect'),
       };
-    })).catch(error => `no state: ${error.message}`);
-    const { timeline, recent = [], ...rest } = state.inspect ?? {};
+    })).catch(error => ({ error: error.message }));
+    state.inspect = await within(5000, 'the worker to answer', this.inspect()).catch(error => ({ error: error.message }));
+    const { timeline, recent = [], ...rest } = state.inspect;
     lines.push(JSON.stringify({ ...state, inspect: rest }));
     for (const request of recent.slice(0, 20)) lines.push(`  ${JSON.stringify(request)}`);
     for (const { type, text } of this.log.slice(-60)) lines.push(`[${type}] ${text}`);
