@@ -367,7 +367,7 @@ impl Mesh {
                 self.uploads.loaded(upload, right, &mut self.neighbours, now, &mut self.outbox);
             }
             Input::Port => {
-                self.told = self.count();
+                self.told = self.ready();
                 let neighbours = self.told.min(MAX_NEIGHBOURS) as u16;
                 self.outbox.push_back(Output::Worker(ToWorker::Ready { neighbours, fresh: true }));
                 self.changed = true;
@@ -467,6 +467,11 @@ impl Mesh {
     /// Nodes that are neighbours.
     fn count(&self) -> usize {
         self.neighbours.values().filter(|n| !n.double).count()
+    }
+
+    /// Those of them that have said what they hold: before that, nothing can be had of them.
+    fn ready(&self) -> usize {
+        self.neighbours.values().filter(|n| !n.double && n.introduced).count()
     }
 
     /// How many more neighbours are sought, as far as the swarm has them.
@@ -594,7 +599,11 @@ impl Mesh {
             Message::Have(prefixes) => {
                 let room = MAX_HAVE.saturating_sub(neighbour.have.len());
                 neighbour.have.extend(prefixes.into_iter().take(room));
+                let first = !std::mem::replace(&mut neighbour.introduced, true);
                 self.downloads.touch();
+                if first {
+                    self.recount();
+                }
             }
             Message::Unhave(prefixes) => {
                 for prefix in prefixes {
@@ -752,7 +761,7 @@ impl Mesh {
 
     /// Tells the service worker where the number of neighbours has changed.
     fn recount(&mut self) {
-        let count = self.count();
+        let count = self.ready();
         if count == self.told {
             return;
         }

@@ -54,6 +54,8 @@ pub(super) struct Neighbour {
     pub(super) pinged: Millis,
     /// It is also connected over an older connection, which the other side is to keep.
     pub(super) double: bool,
+    /// It has said what it holds, be it nothing.
+    pub(super) introduced: bool,
     pub(super) have: BTreeSet<u64>,
     /// It refuses whatever is asked.
     pub(super) choking: bool,
@@ -85,6 +87,7 @@ impl Neighbour {
             heard: now,
             pinged: now,
             double,
+            introduced: false,
             have: BTreeSet::new(),
             choking: false,
             asks: Map::default(),

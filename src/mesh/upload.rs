@@ -126,15 +126,17 @@ impl Uploads {
         self.limits = limits;
     }
 
-    /// Everything that a new neighbour is to know.
+    /// Everything that a new neighbour is to know: what is held, even if that is nothing, and whether we are choking.
     pub(super) fn introduce(&self, conn: u32, neighbour: &mut Neighbour, out: &mut Outbox) {
         let prefixes: Vec<u64> = self.held.keys().map(Digest::prefix).collect();
-        for chunk in prefixes.chunks(MAX_PREFIXES) {
-            let bytes = neighbour.write(&Message::Have(chunk.to_vec()));
-            out.push_back(Output::Send { conn, bytes });
-        }
         if self.choking {
             let bytes = neighbour.write(&Message::Choke);
+            out.push_back(Output::Send { conn, bytes });
+        }
+        let mut chunks = prefixes.chunks(MAX_PREFIXES);
+        let first = chunks.next().unwrap_or_default();
+        for chunk in std::iter::once(first).chain(chunks) {
+            let bytes = neighbour.write(&Message::Have(chunk.to_vec()));
             out.push_back(Output::Send { conn, bytes });
         }
     }

@@ -191,6 +191,22 @@ fn strangers_to_the_site_are_dropped() {
 }
 
 #[test]
+fn a_neighbour_counts_once_it_has_said_what_it_holds() {
+    let mut world = World::new();
+    let held = pieces(3, 1_000);
+    let a = world.join(&held);
+    world.run(1_000);
+    let b = world.join(&[]);
+    let told = |w: &World| w.nodes[b].said.contains(&ToWorker::Ready { neighbours: 1, fresh: false });
+    assert!(world.until(1_000, told));
+    assert_eq!(world.want(b, 1, &held), [true; 3], "at the very moment");
+    assert!(
+        world.nodes[a].said.contains(&ToWorker::Ready { neighbours: 1, fresh: false }),
+        "who holds nothing says so"
+    );
+}
+
+#[test]
 fn the_side_that_answered_greets_first() {
     let mut world = World::new();
     let a = world.join(&[]);
@@ -242,6 +258,7 @@ fn a_new_port_is_told_how_many_neighbours_there_are() {
     let mut world = World::new();
     let (a, _) = (world.join(&[]), world.join(&[]));
     world.until(1_000, |w| w.neighbours(a) == 1);
+    world.run(100);
     world.input(a, Input::Port);
     assert_eq!(world.nodes[a].said.last(), Some(&ToWorker::Ready { neighbours: 1, fresh: true }));
 }

@@ -400,7 +400,8 @@ impl World {
             Output::Answered { conn, sdp } => self.open(node, conn, &sdp, true),
             Output::Close { conn } => {
                 if let Some(channel) = self.nodes[node].channels.remove(&conn) {
-                    let delay = self.delay + 1;
+                    // After what was sent.
+                    let delay = self.nodes[node].free_at.saturating_sub(self.now) + self.delay + 1;
                     self.later(delay, channel.peer, Event::Input(Input::Gone { conn: channel.conn }));
                 }
             }
