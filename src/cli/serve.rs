@@ -14,8 +14,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use axum::Router;
 use axum::body::Body;
-use axum::extract::ws::WebSocketUpgrade;
-use axum::extract::{FromRequestParts as _, Request, State};
+use axum::extract::{Request, State};
 use axum::http::header::{CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, UPGRADE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::middleware::{self, Next};
@@ -35,6 +34,8 @@ use self::metrics::Metrics;
 use self::site::Site;
 use self::tracker::Hub;
 
+/// How long a client may take to send its first request.
+const FIRST_REQUEST: Duration = Duration::from_secs(30);
 /// How long requests may take to finish once the server was told to end.
 const GRACE: Duration = Duration::from_millis(1500);
 
@@ -127,7 +128,7 @@ pub(crate) struct Server {
 #[derive(Debug)]
 struct App {
     site: Arc<Site>,
-    hub: Arc<Hub>,
+    hub: Hub,
     metrics: Metrics,
     prefix: String,
     tracker_path: String,
@@ -146,7 +147,7 @@ impl Server {
         let seed = getrandom::u64().context("the operating system gives no random numbers")?;
         let app = Arc::new(App {
             site: Arc::new(site),
-            hub: Hub::new(options.limits, seed),
+            hub: Hub::start(options.limits, seed)?,
             metrics: Metrics::default(),
             tracker_path: format!("{}peerage/tracker", options.prefix),
             prefix: options.prefix,
@@ -168,11 +169,10 @@ impl Server {
     /// Serves until the process is told to end (Ctrl-C, SIGTERM), then lets what is under way finish for a moment.
     pub(crate) async fn run(self) -> anyhow::Result<()> {
         let ended = ended()?;
-        let hub = Arc::clone(&self.app.hub);
-        let time = tokio::spawn(Arc::clone(&hub).keep_time());
+        let hub = self.app.hub.clone();
         let handle = axum_server::Handle::new();
         let service = router(Arc::clone(&self.app)).into_make_service();
-        let server = axum_server::from_tcp(self.listener)?.handle(handle.clone());
+        let server = axum_server::from_tcp(self.listener)?.handle(handle.clone()).first_request_timeout(FIRST_REQUEST);
         let site = match self.tls {
             Some(config) => tokio::spawn(
                 server.acceptor(RustlsAcceptor::new(config).acceptor(NoDelayAcceptor::new())).serve(service),
@@ -192,7 +192,6 @@ impl Server {
         let _ = tokio::time::timeout(GRACE, hub.close()).await;
         let served = site.await;
         metrics_handle.shutdown();
-        time.abort();
         served.context("the server broke down")?.context("the server ended early")
     }
 }
@@ -219,11 +218,7 @@ async fn answer(State(app): State<Arc<App>>, request: Request) -> Response {
         return (StatusCode::UPGRADE_REQUIRED, wants, "this is a WebTorrent tracker: connect with a WebSocket\n")
             .into_response();
     }
-    let (mut parts, _) = request.into_parts();
-    match WebSocketUpgrade::from_request_parts(&mut parts, &()).await {
-        Ok(upgrade) => Arc::clone(&app.hub).accept(upgrade),
-        Err(refusal) => refusal.into_response(),
-    }
+    app.hub.accept(request)
 }
 
 /// Counts the answer and the bytes of its body as they go out.
@@ -251,7 +246,7 @@ async fn count(State(app): State<Arc<App>>, request: Request, next: Next) -> Res
 }
 
 async fn counters(State(app): State<Arc<App>>) -> Response {
-    let text = app.metrics.text(&app.hub.stats());
+    let text = app.metrics.text(&app.hub.stats().await);
     ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
 }
 
