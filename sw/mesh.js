@@ -31,7 +31,7 @@
 
   addEventListener("message", ({ data }) => {
     if (failed) return;
-    if (data.start) start(data.start).catch(fail);
+    if (data?.start) start(data.start).catch(fail);
     else if (early) early.push(data);
     else wasm_bindgen.mesh_message(data);
   });
