@@ -7,6 +7,7 @@
 use std::fmt;
 use std::io::{self, Read};
 use std::sync::Mutex;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, anyhow, bail};
 use indicatif::{HumanBytes, HumanCount, ProgressBar};
@@ -59,6 +60,8 @@ pub(crate) struct Checked {
     pub(crate) site: String,
     /// The version that the place holds.
     pub(crate) version: u64,
+    /// Whether visitors are told to remove the worker.
+    pub(crate) retired: bool,
     /// Files listed.
     pub(crate) files: u64,
     /// Files whose bytes were read.
@@ -83,7 +86,8 @@ impl fmt::Display for Checked {
         for Problem { path, problem } in &self.problems {
             writeln!(f, "{path}: {problem}")?;
         }
-        writeln!(f, "site {}, version {}", self.site, self.version)?;
+        let retired = if self.retired { ", retired" } else { "" };
+        writeln!(f, "site {}, version {}{retired}", self.site, self.version)?;
         write!(
             f,
             "{} of {} files read, {}, {} problems",
@@ -108,6 +112,10 @@ pub(crate) fn check(place: &Place, sample: Option<usize>, progress: bool) -> any
     if listed != (root.files, root.bytes) {
         problems.push(Problem::new(ROOT, format!("it counts {} files, its shards {}", root.files, listed.0)));
     }
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    if root.expires <= now {
+        problems.push(Problem::new(ROOT, "it has expired, so visitors do not take it from each other; publish again"));
+    }
     let wanted = spread(&parts.entries, sample);
     let bar = bar(wanted.iter().map(|e| e.size).sum(), progress);
     let found = Mutex::new(problems);
@@ -129,6 +137,7 @@ pub(crate) fn check(place: &Place, sample: Option<usize>, progress: bool) -> any
     Ok(Checked {
         site: root.site.clone(),
         version: root.version,
+        retired: root.retired,
         files: root.files,
         read: wanted.len() as u64,
         bytes: wanted.iter().map(|e| e.size).sum(),

@@ -114,6 +114,11 @@ pub(crate) fn publish(options: &PublishOptions) -> anyhow::Result<Report> {
     let _alone = lock(dir)?;
 
     let previous = Previous::find(dir, options.url.as_deref())?;
+    ensure!(
+        previous.is_some() || !options.retire,
+        "nothing is published in {} yet, so there is nothing to retire",
+        dir.display()
+    );
     let (key_file, key) = find_key(dir, options.key.as_deref(), previous.as_ref())?;
 
     let walked = walk::walk(dir)?;
@@ -129,6 +134,9 @@ pub(crate) fn publish(options: &PublishOptions) -> anyhow::Result<Report> {
     warnings.extend(labelled.warning());
     let unlisted = labelled.unlisted + labelled.personal;
     let mut entries = entries(labelled.files, options.progress)?;
+    if let Some(huge) = entries.iter().find(|e| e.pieces.len() > MAX_PIECES) {
+        bail!("{} is too large to be published: {} pieces, of at most {MAX_PIECES}", huge.path, huge.pieces.len());
+    }
     let tree = build_tree(&mut entries)?;
 
     let key_created = key.is_none();
@@ -215,6 +223,9 @@ pub(crate) fn publish(options: &PublishOptions) -> anyhow::Result<Report> {
         warnings,
     })
 }
+
+/// The most pieces that one entry may have, about 30 GiB: it must fit into a shard with its other fields.
+const MAX_PIECES: usize = 100_000;
 
 /// How long a root is good without the origin's word, in seconds: a year.
 const LIFETIME: u64 = 365 * 24 * 3600;

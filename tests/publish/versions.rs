@@ -66,6 +66,8 @@ fn a_policy_alone_is_a_new_version() {
 #[test]
 fn retiring_signs_a_root_that_says_so() {
     let site = Site::new(&[("a.js", b"a")]);
+    let said = site.try_publish(&["--retire"]);
+    assert!(said.code == Some(1) && said.err.contains("nothing to retire"), "{}", said.err);
     let first = site.publish(&[]);
     let report = site.publish(&["--retire"]);
     let (root, _) = assert_whole(&site.dir());

@@ -42,7 +42,7 @@ pub(super) struct Hashed {
 }
 
 /// Bytes that are read, cut and hashed in one go.
-const BLOCK: usize = 8 << 20;
+const BLOCK: usize = 4 << 20;
 /// From this length on all cores work on one file.
 const LARGE: u64 = 2 * BLOCK as u64;
 
