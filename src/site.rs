@@ -6,11 +6,10 @@
 //! key, an older version, an SPA's HTML) means that the owner left the path we know: everything passes through until a
 //! good root is seen, and never are old files served for ever (promise 3).
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
 use crate::manifest::{BadRoot, Root};
+use crate::sorted::Map;
 
 /// What a tab's requests are answered with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,7 +78,7 @@ pub struct Bytes {
 #[serde(default)]
 pub struct Site {
     /// The roots of the versions that are whole or in use, as compact JWS, by version.
-    pub roots: BTreeMap<u64, String>,
+    pub roots: Map<u64, String>,
     /// The version that navigations open.
     pub current: Option<u64>,
     /// No root older than this is taken up.
@@ -87,7 +86,7 @@ pub struct Site {
     /// Why everything passes through, where it does.
     pub passing: Option<String>,
     /// Clients (documents and workers) by id.
-    pub pins: BTreeMap<String, Pin>,
+    pub pins: Map<String, Pin>,
     /// The visitor's answer.
     pub consent: Answer,
     /// The visitor paused uploads.

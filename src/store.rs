@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 
 use crate::digest::Digest;
 use crate::manifest::Piece;
+use crate::sorted::Map;
 
 /// Most bytes in a segment, unless a single piece is larger.
 pub const SEGMENT_BYTES: u64 = 4 << 20;
@@ -82,7 +83,7 @@ impl Segment {
 /// The table.
 #[derive(Clone, Debug, Default)]
 pub struct Store {
-    segments: BTreeMap<u64, Segment>,
+    segments: Map<u64, Segment>,
     places: BTreeMap<Digest, Place>,
     next: u64,
     uses: u64,
@@ -187,7 +188,7 @@ impl Store {
         let mut out = MAGIC.to_vec();
         out.extend(self.next.to_le_bytes());
         out.extend(u32::try_from(self.segments.len()).unwrap_or(u32::MAX).to_le_bytes());
-        for (number, segment) in &self.segments {
+        for (number, segment) in self.segments.iter() {
             out.extend(number.to_le_bytes());
             out.extend(segment.describe());
         }

@@ -18,11 +18,12 @@
 //! stale: the newest root is asked for, then the kept old file, then the origin past the HTTP cache; after that the
 //! readers fail, and the driver passes the origin's own answer through.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::ops::Range;
 
 use crate::Millis;
 use crate::manifest::Piece;
+use crate::sorted::Map;
 use crate::store::SEGMENT_BYTES;
 use crate::verify::Verified;
 
@@ -186,7 +187,7 @@ pub struct Transfer<B> {
     share: bool,
     slots: Vec<Slot<B>>,
     spans: Vec<Range<usize>>,
-    readers: BTreeMap<ReaderId, Reader>,
+    readers: Map<ReaderId, Reader>,
     run: Option<Run>,
     runs: RunId,
     via: Via,
@@ -219,7 +220,7 @@ impl<B: Clone> Transfer<B> {
             slots,
             share,
             pieces,
-            readers: BTreeMap::new(),
+            readers: Map::default(),
             run: None,
             runs: 0,
             via: Via::Plain,

@@ -19,12 +19,13 @@ mod respond;
 mod versions;
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::rc::Rc;
 
 use js_sys::{Function, Promise};
 use peerage::digest::Digest;
 use peerage::site::{Answer, Site};
+use peerage::sorted::Map;
 use peerage::store::Store;
 use serde::Deserialize;
 use wasm_bindgen::prelude::*;
@@ -62,8 +63,8 @@ struct Inner {
     key: JsValue,
     site: RefCell<Site>,
     store: RefCell<Store>,
-    versions: RefCell<BTreeMap<u64, Rc<versions::Version>>>,
-    files: RefCell<BTreeMap<Digest, files::File>>,
+    versions: RefCell<Map<u64, Rc<versions::Version>>>,
+    files: RefCell<Map<Digest, files::File>>,
     link: link::Link,
     report: RefCell<report::Report>,
     observed: RefCell<respond::Observed>,

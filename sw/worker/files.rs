@@ -1,6 +1,6 @@
 //! Files on their way: carries out what each file's [`Transfer`] asks for.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::ops::Range;
 use std::rc::Rc;
 
@@ -10,6 +10,7 @@ use js_sys::{ArrayBuffer, Promise, Uint8Array};
 use peerage::Millis;
 use peerage::digest::Digest;
 use peerage::manifest::{Entry, Label, url_from_path};
+use peerage::sorted::Map;
 use peerage::store::Segment;
 use peerage::transfer::{Fault, Input, Output, ReaderId, RunId, Source, Transfer};
 use peerage::verify::{self, Verified};
@@ -35,8 +36,8 @@ pub(super) struct File {
     entry: Entry,
     /// The URL to ask the origin for.
     url: String,
-    readers: BTreeMap<ReaderId, mpsc::UnboundedSender<Told>>,
-    aborts: BTreeMap<RunId, web_sys::AbortController>,
+    readers: Map<ReaderId, mpsc::UnboundedSender<Told>>,
+    aborts: Map<RunId, web_sys::AbortController>,
     paused: Vec<oneshot::Sender<()>>,
     tick: Option<Millis>,
     done: Vec<oneshot::Sender<()>>,
@@ -70,7 +71,7 @@ impl Reading {
         let (done, is_done) = oneshot::channel();
         {
             let mut files = inner.files.borrow_mut();
-            let open = files.entry(file).or_insert_with(|| {
+            let open = files.get_or_insert_with(file, || {
                 let store = inner.store.borrow();
                 let share = entry.label == Label::Share && peers;
                 let local = |piece: &peerage::manifest::Piece| store.place(&piece.digest).is_some();
@@ -78,8 +79,8 @@ impl Reading {
                     transfer: Transfer::new(entry.pieces.clone(), share, inner.link.neighbours() > 0, local),
                     entry: entry.clone(),
                     url,
-                    readers: BTreeMap::new(),
-                    aborts: BTreeMap::new(),
+                    readers: Map::default(),
+                    aborts: Map::default(),
                     paused: Vec::new(),
                     tick: None,
                     done: Vec::new(),

@@ -1,13 +1,13 @@
 //! The link to the mesh worker: a MessagePort that a page forwards, made again whenever either side restarts.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use js_sys::Uint8Array;
 use peerage::digest::Digest;
 use peerage::manifest::Piece;
 use peerage::port::{Held, Limits, MAX_HOLDINGS, MAX_WANTED, Priority, Stats, ToMesh, ToWorker};
+use peerage::sorted::Map;
 use peerage::transfer::Input;
 use peerage::verify;
 use wasm_bindgen::prelude::*;
@@ -30,7 +30,7 @@ pub(super) struct Link {
     neighbours: Cell<u16>,
     /// The mesh left a want unanswered, and has said nothing since.
     silent: Cell<bool>,
-    wants: RefCell<BTreeMap<u32, Want>>,
+    wants: RefCell<Map<u32, Want>>,
     next: Cell<u32>,
     /// Settles when the mesh has greeted, or has had its time.
     greeting: RefCell<Option<js_sys::Promise>>,
@@ -45,7 +45,7 @@ struct Port {
 
 struct Want {
     file: Digest,
-    pieces: BTreeMap<Digest, (Piece, Vec<usize>)>,
+    pieces: Map<Digest, (Piece, Vec<usize>)>,
     /// In the order of the want.
     order: Vec<Digest>,
     answered: bool,
@@ -123,7 +123,7 @@ impl Link {
         }
         self.neighbours.set(0);
         self.silent.set(false);
-        self.wants.borrow_mut().clear();
+        drop(self.wants.take());
         inner.feed_all(|| Input::Mesh(false));
     }
 }
@@ -176,9 +176,9 @@ pub(super) fn want(inner: &Rc<Inner>, file: Digest, wanted: Vec<(usize, Piece)>)
     for part in wanted.chunks(MAX_WANTED) {
         let id = inner.link.next.get().wrapping_add(1);
         inner.link.next.set(id);
-        let mut want = Want { file, pieces: BTreeMap::new(), order: Vec::new(), answered: false };
+        let mut want = Want { file, pieces: Map::default(), order: Vec::new(), answered: false };
         for (at, piece) in part {
-            let (_, places) = want.pieces.entry(piece.digest).or_insert_with(|| {
+            let (_, places) = want.pieces.get_or_insert_with(piece.digest, || {
                 want.order.push(piece.digest);
                 (*piece, Vec::new())
             });
@@ -201,20 +201,20 @@ pub(super) fn want(inner: &Rc<Inner>, file: Digest, wanted: Vec<(usize, Piece)>)
 
 /// Takes back what was asked for.
 pub(super) fn cancel(inner: &Rc<Inner>, file: Digest, places: &[usize]) {
-    let mut cancelled: BTreeMap<u32, Vec<Digest>> = BTreeMap::new();
+    let mut cancelled: Map<u32, Vec<Digest>> = Map::default();
     inner.link.wants.borrow_mut().retain(|&id, want| {
         if want.file == file {
             want.pieces.retain(|digest, (_, at)| {
                 at.retain(|at| !places.contains(at));
                 if at.is_empty() {
-                    cancelled.entry(id).or_default().push(*digest);
+                    cancelled.get_or_insert_with(id, Vec::new).push(*digest);
                 }
                 !at.is_empty()
             });
         }
         !want.pieces.is_empty()
     });
-    for (id, digests) in cancelled {
+    for (id, digests) in cancelled.take() {
         inner.link.send(&ToMesh::Cancel { id, digests });
     }
 }

@@ -1,7 +1,6 @@
 //! Answering a request: from facts to a response's parts.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::ops::Range;
 use std::rc::Rc;
 
@@ -11,6 +10,7 @@ use peerage::inject;
 use peerage::manifest::{Entry, Integrity};
 use peerage::route::{self, ByteRange, Facts};
 use peerage::site::Pin;
+use peerage::sorted::Map;
 use peerage::transfer::{Fault, Source};
 use peerage::verify::Verified;
 use serde::{Deserialize, Serialize};
@@ -472,7 +472,7 @@ impl Reader {
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct Observed {
-    by_path: BTreeMap<String, (Digest, Vec<(String, String)>)>,
+    by_path: Map<String, (Digest, Vec<(String, String)>)>,
     #[serde(skip)]
     changed: bool,
 }

@@ -1,13 +1,13 @@
 //! Versions: fetching a newer root, getting what makes a version whole, and looking entries up.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use js_sys::{Promise, Uint8Array};
 use peerage::digest::Digest;
 use peerage::manifest::{BadRoot, Entry, Index, Root, Shard};
 use peerage::site::{Pin, Verdict, Word};
+use peerage::sorted::Map;
 use peerage::verify::{self, SignedRoot, UnverifiedRoot, Verified};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::future_to_promise;
@@ -42,8 +42,8 @@ extern "C" {
 pub(super) struct Version {
     pub(super) root: Verified<SignedRoot>,
     top: Rc<Verified<Index>>,
-    pages: RefCell<BTreeMap<Digest, Rc<Verified<Index>>>>,
-    shards: RefCell<BTreeMap<Digest, Rc<Verified<Shard>>>>,
+    pages: RefCell<Map<Digest, Rc<Verified<Index>>>>,
+    shards: RefCell<Map<Digest, Rc<Verified<Shard>>>>,
 }
 
 /// What asking the origin for its root led to.
@@ -323,8 +323,8 @@ impl Inner {
     /// Forgets clients that are gone and versions that nobody uses, with their part of the cache.
     pub(super) async fn tidy(self: &Rc<Self>) {
         let alive = super::report::clients(self).await;
-        let alive: std::collections::BTreeSet<String> = alive.iter().map(|client| js::text(client, "id")).collect();
-        let gone = self.site.borrow_mut().tidy(|client| alive.contains(client));
+        let alive: Vec<String> = alive.iter().map(|client| js::text(client, "id")).collect();
+        let gone = self.site.borrow_mut().tidy(|client| alive.iter().any(|id| id == client));
         for version in &gone {
             self.versions.borrow_mut().remove(version);
         }
@@ -333,7 +333,7 @@ impl Inner {
             let relative = url.strip_prefix(&self.scope).unwrap_or_default();
             let is_part = relative.starts_with("peerage/index/") || relative.starts_with("peerage/shard/");
             let is_old_wasm = relative.ends_with(".wasm") && relative != self.constants.wasm.url;
-            if (is_part && !keep.contains(relative)) || is_old_wasm {
+            if (is_part && !keep.iter().any(|path| path == relative)) || is_old_wasm {
                 self.cache.delete(&url).await;
             }
         }
@@ -341,19 +341,19 @@ impl Inner {
     }
 
     /// Manifest files of all versions that are remembered.
-    async fn parts_in_use(&self) -> Js<std::collections::BTreeSet<String>> {
+    async fn parts_in_use(&self) -> Js<Vec<String>> {
         let numbers: Vec<_> = self.site.borrow().roots.keys().copied().collect();
-        let mut keep = std::collections::BTreeSet::new();
+        let mut keep = Vec::new();
         for number in numbers {
             let version = self.version(number).await.ok_or_else(|| js::error("a version in use cannot be read"))?;
-            keep.insert(format!("peerage/index/{}", version.top.digest().hex()));
+            keep.push(format!("peerage/index/{}", version.top.digest().hex()));
             let mut pages = vec![version.top.clone()];
             while let Some(page) = pages.pop() {
                 for child in page.children() {
                     if page.level() == 0 {
-                        keep.insert(format!("peerage/shard/{}", child.digest.hex()));
+                        keep.push(format!("peerage/shard/{}", child.digest.hex()));
                     } else {
-                        keep.insert(format!("peerage/index/{}", child.digest.hex()));
+                        keep.push(format!("peerage/index/{}", child.digest.hex()));
                         pages.push(self.child_page(&version, child.digest).await?);
                     }
                 }
