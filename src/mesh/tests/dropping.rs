@@ -2,6 +2,7 @@
 
 use super::super::*;
 use super::world::{World, hello, piece};
+use crate::digest::Digest;
 use crate::rng::Rng;
 
 /// A mesh that is asking a stranger for a piece of 100,000 bytes; the stranger and the request.

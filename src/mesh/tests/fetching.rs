@@ -2,6 +2,8 @@
 
 use super::super::*;
 use super::world::{World, piece, pieces};
+use crate::digest::Digest;
+use crate::port::Held;
 use crate::port::{Priority, Why};
 use crate::wire::Refusal;
 

@@ -2,6 +2,8 @@
 
 use super::super::*;
 use super::world::{World, piece, pieces};
+use crate::digest::Digest;
+use crate::port::Limits;
 use crate::port::Why;
 use crate::wire::Refusal;
 

@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, VecDeque};
 use serde_json::{Value, json};
 
 use super::super::*;
-use crate::port::Priority;
+use crate::digest::Digest;
+use crate::port::{Held, Limits, Priority};
 
 pub(super) const SITE: [u8; 32] = [42; 32];
 const INFO_HASH: [u8; 20] = [b'h'; 20];
