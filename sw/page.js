@@ -5,7 +5,7 @@
 // Whatever goes wrong in here, the site must not notice: nothing throws into the page, every question to the service
 // worker has a deadline, and where something is missing the site is simply what it was without Peerage.
 //
-// The messages are described in docs/protocol.md.
+// The messages are described in docs/protocol.md. The published file is sw/consent.js and this, in one function's scope.
 (() => {
   "use strict";
 
@@ -30,6 +30,8 @@
   const JITTER_MS = 200; // spreads the takers
   const MESH_START_MS = 20000; // the mesh worker's first beat may wait for its wasm
   const MESH_SILENCE_MS = 6000; // later ones come every second
+  const STEADY_MS = 30000; // a mesh worker that ran this long may fail once more as if for the first time
+  const HOPELESS = 5; // failures, after which one that never starts is given up
   const GATHER_MS = 2000;
   const LOW_WATER = 32 * 1024; // bytes, for channels that the page relays
 
@@ -179,11 +181,13 @@
     // A prerendered page may never be shown: it is no visit yet.
     if (document.prerendering) await once(document, "prerenderingchange");
 
-    navigator.serviceWorker.addEventListener("message", onWorkerMessage);
-    navigator.serviceWorker.addEventListener("controllerchange", () => quietly(refresh().then(() => mesh?.connect())));
-    navigator.serviceWorker.startMessages();
     try {
-      registration = await navigator.serviceWorker.register(trusted(WORKER), { scope: SCOPE, updateViaCache: "none" });
+      // In a sandboxed frame the mere look at it throws.
+      const workers = navigator.serviceWorker;
+      workers.addEventListener("message", onWorkerMessage);
+      workers.addEventListener("controllerchange", () => quietly(refresh().then(() => mesh?.connect())));
+      workers.startMessages();
+      registration = await workers.register(trusted(WORKER), { scope: SCOPE, updateViaCache: "none" });
       await activated(registration);
     } catch (error) {
       return giveUp("the service worker could not be registered: " + error.message);
@@ -226,101 +230,14 @@
       window.top === window &&
       canConnect() &&
       !document.querySelector('[data-peerage-consent="none"]');
+    // A bar that was answered or put off stays set: this page does not ask again, even if the answer gets lost.
     if (wanted && !bar) {
-      bar = makeBar();
+      bar = makeConsentBar(SCOPE + "peerage/inspector", (value) => quietly(api.consent(value)));
       document.documentElement.append(bar);
     } else if (!wanted && bar) {
       bar.remove();
       bar = null;
     }
-  }
-
-  // A sheet made by script is allowed under every Content-Security-Policy; a <style> element is not.
-  const BAR_STYLE = `
-    :host {
-      all: initial; position: fixed; z-index: 2147483647; inset: auto 0 0 0; display: block; pointer-events: none;
-      padding: 12px max(12px, env(safe-area-inset-right)) max(12px, env(safe-area-inset-bottom)) max(12px, env(safe-area-inset-left));
-      font: 15px/1.45 system-ui, sans-serif; color-scheme: light dark;
-      --paper: #fff; --ink: #1c2230; --quiet: #4d566b; --line: #d4d9e4; --strong: #1f4fd1; --on-strong: #fff;
-    }
-    @media (prefers-color-scheme: dark) {
-      :host { --paper: #1b202c; --ink: #eef1f8; --quiet: #b4bdd0; --line: #3b4459; --strong: #9db8ff; --on-strong: #0d1426; }
-    }
-    section {
-      pointer-events: auto; box-sizing: border-box; max-width: 46rem; margin: 0 auto; padding: 14px 16px; display: flex;
-      flex-wrap: wrap; align-items: center; gap: 10px 20px; color: var(--ink); background: var(--paper);
-      border: 1px solid var(--line); border-radius: 14px; box-shadow: 0 8px 30px rgb(0 0 0 / .22);
-      animation: rise .3s ease-out;
-    }
-    @keyframes rise { from { transform: translateY(24px); opacity: 0; } }
-    @media (prefers-reduced-motion: reduce) { section { animation: none; } }
-    @media print { :host { display: none; } }
-    p { margin: 0; flex: 1 1 20rem; color: var(--quiet); }
-    strong { display: block; color: var(--ink); }
-    a { color: var(--strong); white-space: nowrap; }
-    div { display: flex; flex: 0 0 auto; gap: 10px; margin-inline-start: auto; }
-    button {
-      font: inherit; font-weight: 600; min-height: 44px; padding: 0 18px; border-radius: 10px; cursor: pointer;
-      border: 1px solid var(--line); background: transparent; color: var(--ink);
-    }
-    button.share { border-color: var(--strong); background: var(--strong); color: var(--on-strong); }
-    :focus-visible { outline: 3px solid var(--strong); outline-offset: 2px; }
-    @media (max-width: 30rem) { div, button { flex: 1 1 auto; } div { width: 100%; } }
-  `;
-
-  function makeBar() {
-    const host = document.createElement("peerage-consent");
-    const root = host.attachShadow({ mode: "open" });
-    try {
-      const sheet = new CSSStyleSheet();
-      sheet.replaceSync(BAR_STYLE);
-      root.adoptedStyleSheets = [sheet];
-    } catch {
-      root.append(element("style", {}, BAR_STYLE));
-    }
-
-    // A region, not a dialog: the page stays usable, and whoever ignores the question has answered nothing.
-    const share = element("button", { type: "button", class: "share" }, "Share");
-    const refuse = element("button", { type: "button" }, "No thanks");
-    const region = element(
-      "section",
-      { "aria-label": "Share this site's files with other visitors" },
-      element(
-        "p",
-        {},
-        element("strong", {}, "Help carry this site?"),
-        "Your browser would also send this site\u2019s public files to other visitors. They may see your IP address. ",
-        element("a", { href: SCOPE + "peerage/inspector", target: "_blank", rel: "noopener" }, "What is this?"),
-      ),
-      element("div", {}, share, refuse),
-    );
-    root.append(region);
-
-    let before = null; // what had the focus before the visitor came here by keyboard
-    region.addEventListener("focusin", (event) => (before ??= event.relatedTarget));
-    const answer = (value) => {
-      dismiss();
-      quietly(api.consent(value));
-    };
-    const dismiss = () => {
-      const focused = root.activeElement !== null;
-      // `bar` stays set: this page does not ask again, even if the answer gets lost.
-      host.remove();
-      if (focused) before?.focus?.();
-    };
-    share.addEventListener("click", () => answer(true));
-    refuse.addEventListener("click", () => answer(false));
-    region.addEventListener("keydown", (event) => {
-      if (event.key === "Escape") dismiss();
-    });
-    return host;
-  }
-
-  function element(name, attributes, ...children) {
-    const made = document.createElement(name);
-    for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-    made.append(...children);
-    return made;
   }
 
   // ---------------------------------------------------------------------------------------------------- election
@@ -338,11 +255,12 @@
   }
 
   function mayConnect() {
-    if (!state || !canConnect()) return false;
+    if (!state || hopeless || !canConnect()) return false;
     const { consent, policy } = state;
     return consent === "granted" ? policy.consent !== "never" : consent === "unasked" && policy.consent === "granted";
   }
 
+  let hopeless = false; // the mesh worker never starts in this page
   let suspended = false; // in the back/forward cache, frozen, or on the way out
 
   function joinOrLeave() {
@@ -450,7 +368,8 @@
     #links = new Map(); // connection number → link
     #heard = 0; // when the worker was last heard
     #silence = MESH_START_MS; // how long it may be silent
-    #failures = 0;
+    #started = 0;
+    #failures = 0; // since it last ran for a while
     #restart = 0; // timer
 
     constructor(state) {
@@ -460,6 +379,7 @@
 
     /** Sends one end of a fresh MessagePort to the mesh and the other to the service worker. */
     connect(to = worker()) {
+      if (!this.#worker) return; // it gets one when it starts
       const { port1, port2 } = new MessageChannel();
       this.#tell({ port: port1 }, [port1]);
       to?.postMessage({ peerage: "port" }, [port2]);
@@ -500,7 +420,7 @@
 
     #start() {
       const { wasm, infoHash, site, policy } = this.#state;
-      this.#heard = performance.now();
+      this.#started = this.#heard = performance.now();
       this.#silence = MESH_START_MS;
       try {
         const started = new Worker(trusted(MESH), { name: "peerage mesh" });
@@ -525,6 +445,12 @@
     #fail(why) {
       complain(why);
       this.stop();
+      if (performance.now() - this.#started > STEADY_MS) this.#failures = 0;
+      if (this.#silence === MESH_START_MS && this.#failures >= HOPELESS) {
+        // A policy forbids it here, say. Another tab may do better.
+        hopeless = true;
+        return joinOrLeave();
+      }
       this.#restart = setTimeout(() => this.#start(), Math.min(1000 * 2 ** this.#failures++, 60000));
     }
 
@@ -682,9 +608,10 @@
     if (registration) quietly(refresh());
   }
 
-  // An open connection, a held lock or a channel would keep the page out of the back/forward cache. Firefox looks before
-  // `pagehide`: so a tab that waits for the lock steps back at `beforeunload`, and returns if the page stays after all (a
-  // download, say). The leader is beyond help there: its page is loaded anew, out of the service worker's cache.
+  // An open connection, a held lock or a channel would keep the page out of the back/forward cache. Firefox looks when a
+  // navigation starts, long before `pagehide`: so a tab that waits for the lock steps back at `beforeunload`, and returns
+  // if the page stays after all (a download, say). The leader is beyond help there, since its connections and its
+  // worker's socket count for some 100 ms after they are closed: it is loaded anew, out of the service worker's cache.
   window.addEventListener("beforeunload", () => {
     if (!candidacy || mesh) return;
     suspend();

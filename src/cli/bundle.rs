@@ -73,7 +73,13 @@ impl Bundle {
             glue: include_str!(concat!(env!("OUT_DIR"), "/sw.js")),
             worker: include_str!("../../sw/sw.js"),
             mesh: include_str!("../../sw/mesh.js"),
-            page: include_str!("../../sw/page.js"),
+            page: concat!(
+                "(() => {\n",
+                include_str!("../../sw/consent.js"),
+                "\n",
+                include_str!("../../sw/page.js"),
+                "})();\n"
+            ),
             inspector: include_str!("../../sw/inspector.html"),
         };
         ensure!(

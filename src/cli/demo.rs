@@ -16,7 +16,7 @@ use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::publish::{PublishOptions, publish};
-use super::serve::{ServeOptions, Server};
+use super::serve::{ServeOptions, Server, ended};
 use super::{Misuse, say};
 
 /// Where the demo listens unless told otherwise, and how many ports after that it tries.
@@ -44,21 +44,18 @@ pub(crate) struct Args {
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     // Found out before anything is computed.
     let listen = free_address(args.listen)?;
-    let temporary = match &args.dir {
-        Some(_) => None,
+    let mut temporary = None;
+    let dir = match args.dir {
+        Some(dir) => dir,
         None => {
-            let mut made = tempfile::Builder::new().prefix("peerage-demo-").tempdir();
-            if let Ok(folder) = &mut made {
-                folder.disable_cleanup(args.keep);
-            }
-            Some(made.context("cannot make a temporary folder")?)
+            let mut folder = tempfile::Builder::new()
+                .prefix("peerage-demo-")
+                .tempdir()
+                .context("cannot make a temporary folder")?;
+            folder.disable_cleanup(args.keep);
+            // One level down, since the key lies beside what is published.
+            temporary.insert(folder).path().join("site")
         }
-    };
-    // One level down, since the key lies beside what is published.
-    let dir = match (args.dir, &temporary) {
-        (Some(dir), _) => dir,
-        (None, Some(folder)) => folder.path().join("site"),
-        (None, None) => unreachable!("without --dir there is a temporary folder"),
     };
     tokio::runtime::Runtime::new().context("cannot start the asynchronous runtime")?.block_on(async {
         if !prepared(&dir).await? {
@@ -70,8 +67,9 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     })
 }
 
-/// Makes and publishes the site; false where Ctrl-C came before it was done.
+/// Makes and publishes the site; false where the process was told to end before that was done.
 async fn prepared(dir: &Path) -> anyhow::Result<bool> {
+    let ended = ended()?;
     let stop = Arc::new(AtomicBool::new(false));
     let work = tokio::task::spawn_blocking({
         let (stop, dir) = (Arc::clone(&stop), dir.to_owned());
@@ -80,7 +78,7 @@ async fn prepared(dir: &Path) -> anyhow::Result<bool> {
     tokio::pin!(work);
     tokio::select! {
         done = &mut work => done.context("making the site was cut short")??,
-        _ = tokio::signal::ctrl_c() => {
+        () = ended => {
             // The temporary folder can only be removed once nobody writes into it.
             stop.store(true, Ordering::Relaxed);
             let _ = work.await;

@@ -251,7 +251,7 @@ async fn counters(State(app): State<Arc<App>>) -> Response {
 }
 
 /// Resolves once the process is told to end.
-fn ended() -> anyhow::Result<impl Future<Output = ()>> {
+pub(crate) fn ended() -> anyhow::Result<impl Future<Output = ()>> {
     #[cfg(unix)]
     let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
         .context("cannot listen for SIGTERM")?;
