@@ -48,10 +48,8 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let dir = match args.dir {
         Some(dir) => dir,
         None => {
-            let mut folder = tempfile::Builder::new()
-                .prefix("peerage-demo-")
-                .tempdir()
-                .context("cannot make a temporary folder")?;
+            let mut folder =
+                tempfile::Builder::new().prefix("peerage-demo-").tempdir().context("cannot make a temporary folder")?;
             folder.disable_cleanup(args.keep);
             // One level down, since the key lies beside what is published.
             temporary.insert(folder).path().join("site")
