@@ -26,7 +26,7 @@ story('the inspector shows peers and sources, and takes consent back', async (st
   assert.ok(bytes.peer >= 500_000, JSON.stringify(bytes));
   const megabytes = bytes.peer < 1e6 ? `${bytes.peer / 1000} kB` : `${(bytes.peer / 1e6).toFixed(1)} MB`;
   await taker.wait(`what came from others: ${megabytes}`, wanted => document.getElementById('share').textContent.startsWith(wanted), megabytes);
-  assert.match(await text('mesh-text'), /^Connected to 1 visitor/);
+  await taker.wait('the mesh to be drawn', () => /^Connected to 1 visitor/.test(document.getElementById('mesh-text').textContent));
   assert.match(await text('peers'), /[\d.]+ [kM]B/);
   const requests = await taker.page.evaluate(() => [...document.querySelectorAll('#recent li')].map(row => row.textContent));
   for (const name of Object.keys(files)) {
