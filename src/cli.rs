@@ -92,6 +92,11 @@ pub(crate) fn say(line: impl Display) -> io::Result<()> {
     out.flush()
 }
 
+/// Writes `warning: …` to stderr. Where nobody reads that, nothing happens: `eprintln` would panic.
+pub(crate) fn warn(line: impl Display) {
+    let _ = writeln!(io::stderr(), "warning: {line}");
+}
+
 fn is_broken_pipe(failure: &anyhow::Error) -> bool {
     failure.chain().filter_map(|cause| cause.downcast_ref::<io::Error>()).any(|e| e.kind() == io::ErrorKind::BrokenPipe)
 }

@@ -97,7 +97,7 @@ fn prepare(dir: &Path, stop: &AtomicBool) -> anyhow::Result<()> {
     progress.finish_and_clear();
     let report = publish(&PublishOptions { dir: dir.to_owned(), progress: true, ..PublishOptions::default() })?;
     for warning in &report.warnings {
-        eprintln!("warning: {warning}");
+        super::warn(warning);
     }
     say(report)?;
     Ok(())

@@ -23,6 +23,7 @@ use tower_http::services::ServeFile;
 
 use super::place::{Found, Place, locate};
 use crate::cli::media::{is_compressible, media_type};
+use crate::cli::warn;
 
 /// Bodies below this are not compressed on the fly: one packet is one packet.
 const MIN_COMPRESSED: u64 = 860;
@@ -156,7 +157,7 @@ impl Site {
         match self.reread_headers() {
             Ok(headers) => headers,
             Err(e) => {
-                eprintln!("warning: {}: {e:#}; its earlier rules stay in force", self.headers_file().display());
+                warn(format_args!("{}: {e:#}; its earlier rules stay in force", self.headers_file().display()));
                 Arc::clone(&self.rules.lock().unwrap_or_else(PoisonError::into_inner).headers)
             }
         }
@@ -291,7 +292,7 @@ fn redirect(status: StatusCode, path: &str, query: Option<&str>) -> Response {
 }
 
 fn failed(file: &std::path::Path, e: &io::Error) -> Response {
-    eprintln!("warning: cannot read {}: {e}", file.display());
+    warn(format_args!("cannot read {}: {e}", file.display()));
     let (status, what) = if e.kind() == io::ErrorKind::PermissionDenied {
         (StatusCode::FORBIDDEN, "this file cannot be read\n")
     } else if e.kind() == io::ErrorKind::NotFound {
