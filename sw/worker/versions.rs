@@ -59,6 +59,17 @@ pub(super) enum Refreshed {
     Retired,
 }
 
+/// What the origin answered when it was asked for its root.
+enum Fetched {
+    Root(Verified<SignedRoot>, Verdict),
+    /// A root that cannot be accepted.
+    Bad(BadRoot),
+    /// No answer, or one that says nothing of the root.
+    Nothing,
+    /// There is none any more.
+    Gone,
+}
+
 /// The site's first public key, from its JWK.
 pub(super) async fn import_key(jwk: &serde_json::Value) -> Js<JsValue> {
     let algorithm = js::object(&[("name", "ECDSA".into()), ("namedCurve", "P-256".into())]);
@@ -133,52 +144,70 @@ impl Inner {
     }
 
     async fn ask_for_root(self: &Rc<Self>) -> Js<Refreshed> {
-        let init = js::object(&[("cache", "no-cache".into()), ("credentials", "same-origin".into())]);
+        let mut why = match self.fetch_root("no-cache").await? {
+            Fetched::Root(root, verdict) => return self.follow(root, verdict).await,
+            Fetched::Nothing => return self.unreachable(),
+            Fetched::Gone => return self.retire().await,
+            Fetched::Bad(why) => why,
+        };
+        // A cache between may hold a bad answer under the good one's ETag.
+        match self.fetch_root("reload").await? {
+            Fetched::Root(root, verdict) => return self.follow(root, verdict).await,
+            Fetched::Bad(again) => why = again,
+            Fetched::Nothing | Fetched::Gone => {}
+        }
+        if self.site.borrow().current.is_none() {
+            return Err(js::error(&format!("{}: {why}", self.url("peerage/root.jws"))));
+        }
+        self.note_error(&format!("the origin's root is not accepted, requests pass through: {why}"));
+        self.site.borrow_mut().pass(&why);
+        self.save_soon();
+        Ok(Refreshed::Refused)
+    }
+
+    async fn fetch_root(&self, mode: &str) -> Js<Fetched> {
+        let init = js::object(&[("cache", mode.into()), ("credentials", "same-origin".into())]);
         let Ok(response) = js::wait(fetch_with(&self.url("peerage/root.jws"), &init)).await else {
-            return self.unreachable();
+            return Ok(Fetched::Nothing);
         };
         let response: web_sys::Response = response.unchecked_into();
         match response.status() {
             200 => {}
             // The owner took the site out of our hands.
-            404 | 410 if self.site.borrow().current.is_some() => return self.retire().await,
-            _ => return self.unreachable(),
+            404 | 410 if self.site.borrow().current.is_some() => return Ok(Fetched::Gone),
+            _ => return Ok(Fetched::Nothing),
         }
-        let Ok(body) = js::wait(response.array_buffer()?).await else { return self.unreachable() };
+        let Ok(body) = js::wait(response.array_buffer()?).await else { return Ok(Fetched::Nothing) };
         let bytes = Uint8Array::new(&body);
         let limit = u32::try_from(peerage::manifest::MAX_ROOT_BYTES).unwrap_or(u32::MAX);
-        let checked = match bytes.length() > limit {
-            true => Err(BadRoot::TooLarge),
-            false => self.check_root(&bytes.to_vec()).await,
-        };
-        let judged = checked.and_then(|root| {
-            let verdict = self.site.borrow().judge(&root.root, Word::Origin, js::unix_time())?;
-            Ok((root, verdict))
-        });
-        match judged {
-            Ok((root, Verdict::Current)) => {
+        if bytes.length() > limit {
+            return Ok(Fetched::Bad(BadRoot::TooLarge));
+        }
+        Ok(match self.check_root(&bytes.to_vec()).await {
+            Ok(root) => match self.site.borrow().judge(&root.root, Word::Origin, js::unix_time()) {
+                Ok(verdict) => Fetched::Root(root, verdict),
+                Err(why) => Fetched::Bad(why),
+            },
+            Err(why) => Fetched::Bad(why),
+        })
+    }
+
+    async fn follow(self: &Rc<Self>, root: Verified<SignedRoot>, verdict: Verdict) -> Js<Refreshed> {
+        match verdict {
+            Verdict::Current => {
                 let known = self.site.borrow().roots.get(&root.root.version) == Some(&root.text);
                 if !known {
-                    // The same version signed anew: an other policy, or an other expiry.
+                    // The same version signed anew: another policy, or another expiry.
                     self.take_up(root).await?;
                 }
                 self.site.borrow_mut().confirm();
                 Ok(Refreshed::Confirmed)
             }
-            Ok((root, Verdict::Newer)) => {
+            Verdict::Newer => {
                 self.take_up(root).await?;
                 Ok(Refreshed::Confirmed)
             }
-            Ok((_, Verdict::Retired)) => self.retire().await,
-            Err(why) => {
-                if self.site.borrow().current.is_none() {
-                    return Err(js::error(&format!("{}: {why}", self.url("peerage/root.jws"))));
-                }
-                self.note_error(&format!("the origin's root is not accepted, requests pass through: {why}"));
-                self.site.borrow_mut().pass(&why);
-                self.save_soon();
-                Ok(Refreshed::Refused)
-            }
+            Verdict::Retired => self.retire().await,
         }
     }
 
