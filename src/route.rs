@@ -119,10 +119,21 @@ pub fn decide(facts: &Facts<'_>) -> Result<Candidate, Pass> {
     Ok(Candidate { path, head, range })
 }
 
-/// Whether what loads a response of this destination (`Request.destination`) may refuse it for a missing header (CSP,
-/// COEP, CORP): such a file is not taken from a peer before its headers are known.
-pub fn needs_headers(destination: &str) -> bool {
-    matches!(destination, "document" | "iframe" | "frame" | "embed" | "object" | "worker" | "sharedworker")
+/// Whether what loads a response of this destination (`Request.destination`) may refuse it for a missing header, or be
+/// less guarded without one (CSP, COEP, CORP): such a file is not taken from a peer before its headers are known. A
+/// worker is loaded without them on a site that is not `guarded`: none of its documents carries such a header.
+pub fn needs_headers(destination: &str, guarded: bool) -> bool {
+    match destination {
+        "document" | "iframe" | "frame" | "embed" | "object" => true,
+        "worker" | "sharedworker" => guarded,
+        _ => false,
+    }
+}
+
+/// Whether these headers of a document guard what it loads.
+pub fn guards(headers: &[(String, String)]) -> bool {
+    let guarding = ["content-security-policy", "cross-origin-embedder-policy", "cross-origin-opener-policy"];
+    headers.iter().any(|(name, _)| guarding.iter().any(|guard| name.eq_ignore_ascii_case(guard)))
 }
 
 #[cfg(test)]
@@ -170,5 +181,15 @@ mod tests {
         assert_eq!(ByteRange::parse("bytes=5-4"), None);
         assert_eq!(ByteRange::parse("bytes=+5-"), None);
         assert_eq!(ByteRange::parse("bytes=-"), None);
+    }
+
+    #[test]
+    fn a_worker_of_a_guarded_site_waits_for_its_headers() {
+        assert!(needs_headers("iframe", false));
+        assert!(needs_headers("worker", true));
+        assert!(!needs_headers("worker", false));
+        assert!(!needs_headers("image", true));
+        assert!(guards(&[("Cross-Origin-Embedder-Policy".into(), "require-corp".into())]));
+        assert!(!guards(&[("etag".into(), "1".into())]));
     }
 }

@@ -187,7 +187,10 @@
       workers.addEventListener("message", onWorkerMessage);
       workers.addEventListener("controllerchange", () => quietly(refresh().then(() => mesh?.connect())));
       workers.startMessages();
-      registration = await workers.register(trusted(WORKER), { scope: SCOPE, updateViaCache: "none" });
+      // What the site registered stays as it is: registering with other options would have the browser fetch the script
+      // anew each time, and fail offline; and a worker of the site's own that imports ours must not be replaced.
+      registration = await workers.getRegistration(SCOPE);
+      if (registration?.scope !== SCOPE) registration = await workers.register(trusted(WORKER), { scope: SCOPE });
       await activated(registration);
     } catch (error) {
       return giveUp("the service worker could not be registered: " + error.message);

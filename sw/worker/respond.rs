@@ -220,7 +220,7 @@ async fn serve(inner: &Rc<Inner>, asked: Asked<'_>) -> Option<Answer> {
     let pieces = covering(&entry, span);
     let has_headers = !entry.headers.is_empty() || inner.observed.borrow().has(&entry);
     // A worker or a frame on an isolated page is refused without its headers, which bytes from peers don't bring along.
-    let peers = has_headers || !route::needs_headers(&destination);
+    let peers = has_headers || !route::needs_headers(&destination, inner.observed.borrow().guards());
     if peers && !is_stored(inner, &entry, pieces.clone()) {
         super::link::greeted(inner).await;
     }
@@ -515,6 +515,14 @@ impl Observed {
 
     fn has(&self, entry: &Entry) -> bool {
         self.by_path.get(&entry.path).is_some_and(|(file, _)| *file == entry.integrity)
+    }
+
+    /// Whether the site's documents are guarded by headers, or none has been seen yet.
+    fn guards(&self) -> bool {
+        let is_html = |(name, value): &(String, String)| name == "content-type" && value.starts_with("text/html");
+        let mut documents =
+            self.by_path.values().map(|(_, headers)| headers).filter(|h| h.iter().any(is_html)).peekable();
+        documents.peek().is_none() || documents.any(|headers| route::guards(headers))
     }
 
     fn of(&self, entry: &Entry) -> Vec<(String, String)> {
