@@ -221,6 +221,7 @@ impl Mesh {
             choking: n.choking,
         });
         Stats {
+            mesh: self.node,
             down: self.downloads.down,
             up: self.uploads.up,
             wasted: self.downloads.wasted,

@@ -150,8 +150,10 @@ pub enum ToWorker {
 }
 
 /// The mesh's figures since it started.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stats {
+    /// Whose figures: the mesh's own name in the swarm, a new one for every start.
+    pub mesh: NodeId,
     /// Payload bytes received, useful or not.
     pub down: u64,
     /// Payload bytes sent.
@@ -401,12 +403,18 @@ impl ToWorker {
 }
 
 impl Stats {
-    /// Peers dropped for what they sent, for whatever reason.
+    /// Peers that the mesh itself dropped for what they sent. Pieces that did not match are the service worker's to count.
     pub fn rejected(&self) -> u64 {
-        self.dropped.iter().map(|&n| u64::from(n)).sum()
+        Reason::ALL
+            .iter()
+            .zip(self.dropped)
+            .filter(|(reason, _)| **reason != Reason::Corrupt)
+            .map(|(_, n)| u64::from(n))
+            .sum()
     }
 
     fn put(&self, out: &mut Vec<u8>) {
+        out.extend(self.mesh.0);
         for number in [self.down, self.up, self.wasted] {
             out.extend(number.to_le_bytes());
         }
@@ -427,7 +435,15 @@ impl Stats {
     }
 
     fn read(from: &mut Reader<'_>) -> Result<Self, BadMessage> {
-        let mut stats = Self { down: from.u64()?, up: from.u64()?, wasted: from.u64()?, ..Self::default() };
+        let mut stats = Self {
+            mesh: NodeId(from.array()?),
+            down: from.u64()?,
+            up: from.u64()?,
+            wasted: from.u64()?,
+            dropped: [0; Reason::ALL.len()],
+            connections: 0,
+            neighbours: Vec::new(),
+        };
         for count in &mut stats.dropped {
             *count = from.u32()?;
         }
@@ -522,6 +538,7 @@ mod tests {
             ToWorker::Available { id: 9, have: vec![true, false, true], eta_ms: 40 },
             ToWorker::Piece { id: 9, digest, peer: 2 },
             ToWorker::Stats(Stats {
+                mesh: NodeId([9; 20]),
                 down: 1,
                 up: 2,
                 wasted: 3,

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::manifest::{BadRoot, Root};
 use crate::sorted::Map;
+use crate::port::Stats;
 
 /// What a tab's requests are answered with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -95,6 +96,18 @@ pub struct Site {
     pub bytes: Bytes,
     /// Pieces that did not verify, so far.
     pub rejected: u64,
+    /// What of the mesh's figures is in `bytes` and `rejected` already.
+    counted: Counted,
+}
+
+/// How far one mesh's figures, which count from its start, have been added up. It outlives the worker, as the mesh does:
+/// neither a worker that wakes nor a mesh that is new must make a byte count twice, or not at all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Counted {
+    mesh: [u8; 20],
+    up: u64,
+    wasted: u64,
+    rejected: u64,
 }
 
 impl Site {
@@ -111,6 +124,18 @@ impl Site {
             return if word == Word::Origin { Ok(Verdict::Retired) } else { Ok(Verdict::Current) };
         }
         if self.current == Some(root.version) { Ok(Verdict::Current) } else { Ok(Verdict::Newer) }
+    }
+
+    /// Adds what is new in a mesh's figures; whether anything was.
+    pub fn count(&mut self, stats: &Stats) -> bool {
+        let now = Counted { mesh: stats.mesh.0, up: stats.up, wasted: stats.wasted, rejected: stats.rejected() };
+        let before = if self.counted.mesh == now.mesh { self.counted } else { Counted::default() };
+        self.bytes.uploaded += now.up.saturating_sub(before.up);
+        self.bytes.wasted += now.wasted.saturating_sub(before.wasted);
+        self.rejected += now.rejected.saturating_sub(before.rejected);
+        let changed = (now.up, now.wasted, now.rejected) != (before.up, before.wasted, before.rejected);
+        self.counted = now;
+        changed
     }
 
     /// The origin confirmed the current version.
@@ -165,6 +190,32 @@ impl Site {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::port::Reason;
+    use crate::wire::NodeId;
+
+    #[test]
+    fn a_byte_that_was_sent_counts_once_however_often_worker_and_mesh_start_anew() {
+        let figures = |mesh: u8, up: u64, rejected: u32| Stats {
+            mesh: NodeId([mesh; 20]),
+            down: 0,
+            up,
+            wasted: up / 10,
+            dropped: Reason::ALL.map(|reason| if reason == Reason::Flood { rejected } else { 0 }),
+            connections: 0,
+            neighbours: Vec::new(),
+        };
+        let mut site = Site::default();
+        assert!(site.count(&figures(1, 100, 1)));
+        assert!(!site.count(&figures(1, 100, 1)), "nothing new");
+        // The worker was stopped and wakes: what it remembers, the mesh's figures included, comes from its storage.
+        let stored = serde_json::to_string(&site).unwrap();
+        let mut site: Site = serde_json::from_str(&stored).unwrap();
+        assert!(site.count(&figures(1, 150, 1)));
+        assert_eq!((site.bytes.uploaded, site.bytes.wasted, site.rejected), (150, 15, 1));
+        // A new mesh that happens to have sent as much, or more.
+        assert!(site.count(&figures(2, 150, 1)));
+        assert_eq!((site.bytes.uploaded, site.bytes.wasted, site.rejected), (300, 30, 2));
+    }
     use crate::digest::Digest;
     use crate::manifest::{FORMAT, Policy};
 

@@ -306,20 +306,9 @@ async fn forget(inner: &Rc<Inner>) -> Js<JsValue> {
 
 /// Takes up the mesh's figures, which count since the mesh began.
 pub(super) fn mesh_stats(inner: &Rc<Inner>, stats: Stats, last: &RefCell<Option<Stats>>) {
-    let grown = |now: u64, before: fn(&Stats) -> u64| {
-        let before = last.borrow().as_ref().map_or(0, before);
-        // Less than before: another mesh, counting from nothing.
-        if now >= before { now - before } else { now }
-    };
-    let (up, wasted) = (grown(stats.up, |s| s.up), grown(stats.wasted, |s| s.wasted));
-    let rejected = grown(stats.rejected(), Stats::rejected);
+    let counted = inner.site.borrow_mut().count(&stats);
     last.replace(Some(stats));
-    if up + wasted + rejected > 0 {
-        let mut site = inner.site.borrow_mut();
-        site.bytes.uploaded += up;
-        site.bytes.wasted += wasted;
-        site.rejected += rejected;
-        drop(site);
+    if counted {
         inner.save_soon();
     }
     tell(inner);

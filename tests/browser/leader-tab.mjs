@@ -1,6 +1,5 @@
 // One tab of a browser holds the mesh. When it closes or navigates away, another takes over, and all of them use it.
 import assert from 'node:assert/strict';
-import { served } from './lib/peerage.mjs';
 import { many } from './lib/site.mjs';
 import { story } from './lib/story.mjs';
 import { until } from './lib/wait.mjs';
@@ -25,11 +24,7 @@ story('when the leading tab closes another one leads', async (stage, kind) => {
   await taker.neighbours(1);
   const leads = page => page.evaluate(() => window.storyMade.connections.length > 0);
   assert.deepEqual([await leads(first), await leads(giver.page)], [true, false], 'one tab alone makes connections');
-  const takes = async letter => {
-    const before = await origin.counters();
-    assert.deepEqual(site.differences(await taker.take(urls(letter)), origin.url), []);
-    assert.equal(served(before, await origin.counters(), path => path.startsWith(`/${letter}-`)).bytes, 0, `${letter}: from the origin`);
-  };
+  const takes = letter => stage.takesFromPeers(taker, origin, site, [0, 1, 2].map(i => `${letter}-${i}.bin`));
   await takes('a');
 
   const from = performance.now();
@@ -37,7 +32,7 @@ story('when the leading tab closes another one leads', async (stage, kind) => {
   await until('the other tab to lead', () => leads(giver.page));
   await giver.neighbours(1);
   stage.report(`another tab leads, with a neighbour, ${Math.round(performance.now() - from)} ms after the leader closed`);
-  await taker.neighbours(1);
+  await taker.newNeighbour(from);
   await takes('b');
 });
 
@@ -55,8 +50,6 @@ story('a tab that does not lead takes its files through the one that does', asyn
   await taker.neighbours(1);
   await taker.newTab(origin.url);
   await taker.ready();
-  const before = await origin.counters();
-  assert.deepEqual(site.differences(await taker.take(urls), origin.url), []);
-  assert.equal(served(before, await origin.counters(), path => path.endsWith('.bin')).bytes, 0);
+  await stage.takesFromPeers(taker, origin, site, Object.keys(files));
   assert.deepEqual(await taker.connections(), []);
 });

@@ -1,6 +1,5 @@
 // Where a browser cannot transfer a data channel to a worker, the page relays what goes over it.
 import assert from 'node:assert/strict';
-import { served } from './lib/peerage.mjs';
 import { many } from './lib/site.mjs';
 import { story } from './lib/story.mjs';
 
@@ -31,8 +30,6 @@ for (const [relaying, others] of [[['giver', 'taker'], 'both sides'], [['taker']
       if (name === 'giver') assert.deepEqual(site.differences(await people.giver.take(urls), origin.url), []);
     }
     await people.taker.neighbours(1);
-    const before = await origin.counters();
-    assert.deepEqual(site.differences(await people.taker.take(urls), origin.url), []);
-    assert.equal(served(before, await origin.counters(), path => path.startsWith('/level-')).bytes, 0);
+    await stage.takesFromPeers(people.taker, origin, site, Object.keys(files));
   });
 }

@@ -1,10 +1,11 @@
 // A story is a test over each browser (or pair of browsers), with a stage that holds everything it starts and clears it
 // away afterwards.
+import assert from 'node:assert/strict';
 import { cpSync, statSync } from 'node:fs';
 import test from 'node:test';
 import { BROWSERS } from './browsers.mjs';
 import { Front } from './front.mjs';
-import { Origin, publish } from './peerage.mjs';
+import { Origin, publish, served } from './peerage.mjs';
 import { removeFolder, temporaryFolder } from './processes.mjs';
 import { filesBelow, sha256File, urlPath, writeFiles, writeSite } from './site.mjs';
 import { Visitor } from './visitor.mjs';
@@ -83,6 +84,20 @@ class Stage {
     const visitor = await Visitor.start(kind, { name, allow: this.origins.map(({ url }) => url), ...options });
     this.visitors.push(visitor);
     return visitor;
+  }
+
+  /**
+   * The visitor fetches the files `names` of the site at `base`; they must be right, and most of them must not have come
+   * from the origin. (How many may, when a machine is busy and answers are hedged, is the matter of other stories.)
+   */
+  async takesFromPeers(visitor, origin, site, names, { base = origin.url, when = 'from peers' } = {}) {
+    const before = await origin.counters();
+    const answers = await visitor.take(names.map(name => site.url(base, name)));
+    assert.deepEqual(site.differences(answers, base), [], when);
+    const ends = new Set(names.map(name => `/${name}`));
+    const { bytes } = served(before, await origin.counters(), path => [...ends].some(end => path.endsWith(end)));
+    const size = names.reduce((sum, name) => sum + site.size(name), 0);
+    assert.ok(bytes < size / 2, `${when}: ${bytes} of ${size} bytes came from the origin`);
   }
 
   async diagnosis() {

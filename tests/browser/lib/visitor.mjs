@@ -74,13 +74,13 @@ export class Visitor {
   }
 
   /**
-   * Waits for a neighbour that this visitor has known for less than `age` ms and that has told what it holds: after a
-   * reload of the other side the old neighbour may still be counted for a moment.
+   * Waits for a neighbour that came after `moment` (by `performance.now()`) and has told what it holds: after a reload of
+   * the other side the old neighbour may still be counted for a while.
    */
-  async newNeighbour(age) {
-    await until(`${this.name} to have a neighbour that came less than ${Math.round(age)} ms ago`, async () => {
+  async newNeighbour(moment) {
+    await until(`${this.name} to have a new neighbour that holds something`, async () => {
       const { neighbours } = await this.inspect();
-      return neighbours.some(({ since, have }) => since < age && have > 0);
+      return neighbours.some(({ since, have }) => since < performance.now() - moment && have > 0);
     });
   }
 
