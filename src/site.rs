@@ -9,8 +9,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::manifest::{BadRoot, Root};
-use crate::sorted::Map;
 use crate::port::Stats;
+use crate::sorted::Map;
 
 /// What a tab's requests are answered with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

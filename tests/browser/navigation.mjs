@@ -52,30 +52,41 @@ story('the mesh is there again after a reload, a link and the back button', asyn
   await uploaded();
 });
 
-story('the back/forward cache still keeps the page', async (stage, kind) => {
-  const site = await stage.site(files);
-  const origin = await stage.serve(site);
-  const other = await stage.visitor(kind, { name: 'other' });
-  await other.enter(origin.url);
-  await other.consent();
-  const visitor = await stage.visitor(kind, { name: 'visitor' });
-  await visitor.enter(origin.url);
-  await visitor.consent();
-  await visitor.neighbours(1);
-  await visitor.page.evaluate(() => {
-    window.kept = 'still here';
-    addEventListener('pageshow', event => { window.persisted = event.persisted; });
+// Firefox decides when a navigation starts, and an open connection counts until some time after it is closed: there the
+// tab that leads is loaded anew, out of the service worker's cache, and the other tabs are kept.
+for (const leads of [true, false]) {
+  story(`the back/forward cache keeps ${leads ? 'the tab that leads' : 'a tab that does not lead'}`, async (stage, kind) => {
+    const site = await stage.site(files);
+    const origin = await stage.serve(site);
+    const other = await stage.visitor(kind, { name: 'other' });
+    await other.enter(origin.url);
+    await other.consent();
+    const visitor = await stage.visitor(kind, { name: 'visitor' });
+    await visitor.enter(origin.url);
+    await visitor.consent();
+    await visitor.neighbours(1);
+    if (!leads) {
+      await visitor.newTab(origin.url);
+      await visitor.ready();
+    }
+    await visitor.page.evaluate(() => {
+      window.kept = 'still here';
+      addEventListener('pageshow', event => { window.persisted = event.persisted; });
+    });
+    await Promise.all([visitor.page.waitForNavigation({ timeout: PATIENCE }), visitor.page.click('a')]);
+    await visitor.ready();
+    const from = performance.now();
+    await visitor.back('One');
+    const { kept, persisted, reasons } = await visitor.page.evaluate(() => ({
+      kept: window.kept, persisted: window.persisted,
+      reasons: JSON.stringify(performance.getEntriesByType('navigation')[0]?.notRestoredReasons ?? null),
+    }));
+    if (kind === 'chromium' || !leads) {
+      assert.equal(kept, 'still here', `not kept: ${reasons}`);
+      assert.equal(persisted, true);
+    }
+    await visitor.ready();
+    await visitor.neighbours(1);
+    stage.report(`a neighbour ${Math.round(performance.now() - from)} ms after the return`);
   });
-  await Promise.all([visitor.page.waitForNavigation({ timeout: PATIENCE }), visitor.page.click('a')]);
-  await visitor.ready();
-  const from = performance.now();
-  await visitor.back('One');
-  const { kept, persisted, reasons } = await visitor.page.evaluate(() => ({
-    kept: window.kept, persisted: window.persisted,
-    reasons: JSON.stringify(performance.getEntriesByType('navigation')[0]?.notRestoredReasons ?? null),
-  }));
-  assert.equal(kept, 'still here', `not kept: ${reasons}`);
-  assert.equal(persisted, true);
-  await visitor.neighbours(1);
-  stage.report(`a neighbour ${Math.round(performance.now() - from)} ms after the return from the back/forward cache`);
-});
+}
