@@ -47,7 +47,8 @@ story('listed files are answered as the origin answers them', async (stage, kind
     for (const [path, headers] of cases) {
       const expected = await look(path, headers);
       const actual = await inPage(path, headers);
-      // Without the added tag of the worker (which only a navigation gets) a document is the same, too.
+      // An error's headers are the worker's own.
+      if (expected.status === 416) expected.headers['x-mark'] = null;
       assert.deepEqual({ ...actual, body: actual.body.slice(0, 390) }, { ...expected, body: expected.body.slice(0, 390) }, `${path} ${JSON.stringify(headers)}, ${round}`);
     }
   }

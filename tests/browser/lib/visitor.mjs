@@ -10,8 +10,6 @@ export class Visitor {
     visitor.running = await launch(kind, options);
     for (const origin of allow) await allowLoopback(visitor.running, new URL(origin).origin);
     visitor.page = (await visitor.running.browser.pages())[0];
-    // Firefox starts without the focus, and keys would go nowhere.
-    await visitor.page.bringToFront();
     await visitor.#watch(visitor.page);
     return visitor;
   }
