@@ -1,8 +1,30 @@
 //! Peerage's core: everything that decides, and nothing that does.
 //!
-//! The core is a library without IO, clock, randomness or async: state machines with three doors, `handle(input, now)`,
+//! A site's visitors serve its static files to each other. Each piece is verified against the origin's signed manifest
+//! before it reaches a page, a cache or another peer.
+//!
+//! ```text
+//!             service worker (sw/worker)                          mesh worker (sw/mesh)
+//!   fetch ─► route ─► site: which version?                    mesh ◄─ wire ─► neighbours' meshes
+//!                       └► manifest: which entry?              ▲  └─ tracker client
+//!                            └► transfer ─┬─ store             │
+//!                                         ├─ port ─────────────┘
+//!                                         └─ origin
+//!                    every body passes through verify
+//! ```
+//!
+//! | module | what for |
+//! | --- | --- |
+//! | [`digest`], [`manifest`], [`pieces`], [`verify`] | what a site consists of, and how untrusted bytes become trusted |
+//! | [`headers`], [`inject`], [`route`], [`site`], [`store`], [`transfer`] | answering a page's requests |
+//! | [`mesh`], [`port`], [`wire`] | exchanging pieces with other visitors |
+//! | [`tracker`] | introducing visitors to each other |
+//! | [`rng`], [`sorted`], [`Millis`] | chance, small collections and time, without globals |
+//!
+//! The core is a library without IO, clock, randomness or async: its machines have three doors, `handle(input, now)`,
 //! `poll() -> Option<Output>` and `deadline() -> Option<Millis>`. Drivers carry out what they ask: `sw/` in the browser,
-//! `src/cli/` natively.
+//! `src/cli/` natively. Bad input from a peer is data, never a panic; a [`verify::Verified`] value can be made in one
+//! module only. `docs/` has the protocol, the threat model, and what a page can notice.
 
 pub mod digest;
 pub mod headers;

@@ -6,8 +6,8 @@
 //! and then carries out everything that [`Mesh::poll`] says, until it says no more. At the latest at [`Mesh::deadline`]
 //! it hands in [`Input::Tick`].
 //!
-//! The parts: [`tracker`] finds peers, [`links`] makes connections of them, [`neighbour`] is one that has greeted, with
-//! what is known of the way to it in [`path`]; [`download`] decides who is asked for what, [`upload`] who is served when.
+//! The parts: `tracker` finds peers, `links` makes connections of them, `neighbour` is one that has greeted, with
+//! what is known of the way to it in `path`; `download` decides who is asked for what, `upload` who is served when.
 //! Which peers to have as neighbours is decided here, by the tracker's introductions alone.
 //!
 //! A peer that sends what no honest one does is dropped and not taken back, for a [`Reason`]; one that is silent, or
