@@ -16,8 +16,8 @@ use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::publish::{PublishOptions, publish};
+use super::say;
 use super::serve::{ServeOptions, Server, ended};
-use super::{Misuse, say};
 
 /// Where the demo listens unless told otherwise, and how many ports after that it tries.
 static DEFAULT_LISTEN: LazyLock<SocketAddr> = LazyLock::new(|| SocketAddr::from(([127, 0, 0, 1], 8080)));
@@ -131,11 +131,9 @@ fn free_address(asked: Option<SocketAddr>) -> anyhow::Result<SocketAddr> {
         Err(e) => return Err(e).with_context(|| format!("cannot listen on {first}")),
     };
     if asked.is_some() {
-        return Err(Misuse(format!(
-            "cannot listen on {first}: {taken}; another program uses that port. Name another with --listen, or port 0 \
-             for any free one"
-        ))
-        .into());
+        return Err(taken).with_context(|| {
+            format!("cannot listen on {first}: stop what uses that port, or name another with --listen (port 0 is any free one)")
+        });
     }
     let others = (1..=PORTS_TRIED).map(|more| SocketAddr::new(first.ip(), first.port() + more));
     for other in others {
@@ -161,8 +159,7 @@ mod tests {
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = taken.local_addr().unwrap();
         let refused = free_address(Some(address)).unwrap_err();
-        assert!(refused.is::<Misuse>());
-        assert!(refused.to_string().contains("another program uses that port"), "{refused}");
+        assert!(refused.to_string().contains("stop what uses that port"), "{refused}");
     }
 
     #[test]
