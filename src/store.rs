@@ -159,6 +159,21 @@ impl Store {
         gone
     }
 
+    /// A version's labels, as sorted digests: what it lets peers have, and what it lists but keeps from them. A segment
+    /// with a kept piece is shared no longer; one of shared pieces only is shared. What is in neither stays as it is.
+    pub fn relabel(&mut self, shared: &[Digest], kept: &[Digest]) {
+        let is_in = |list: &[Digest], piece: &Piece| list.binary_search(&piece.digest).is_ok();
+        for segment in self.segments.values_mut() {
+            // A piece of both a shared and a kept file is public.
+            let is_kept = |piece: &Piece| is_in(kept, piece) && !is_in(shared, piece);
+            if segment.pieces.iter().any(is_kept) {
+                segment.share = false;
+            } else if segment.pieces.iter().all(|piece| is_in(shared, piece)) {
+                segment.share = true;
+            }
+        }
+    }
+
     /// Notes that a segment was read.
     pub fn touch(&mut self, number: u64) {
         self.uses += 1;
@@ -262,6 +277,18 @@ mod tests {
         assert_eq!(store.remove(1), vec![Digest::of(b"a")]);
         assert!(store.place(&Digest::of(b"b")).is_some());
         assert_eq!(store.bytes(), 10);
+    }
+
+    #[test]
+    fn what_a_newer_version_keeps_from_peers_is_shared_no_longer() {
+        let mut store = Store::default();
+        store.insert(1, pieces(&["was shared"]), true);
+        store.insert(2, pieces(&["is shared"]), false);
+        store.insert(3, pieces(&["of an older version"]), true);
+        let (shared, kept) = (vec![Digest::of(b"is shared")], vec![Digest::of(b"was shared")]);
+        store.relabel(&shared, &kept);
+        let shared: Vec<_> = store.segments().filter(|(_, s)| s.share).map(|(n, _)| n).collect();
+        assert_eq!(shared, [2, 3]);
     }
 
     #[test]

@@ -129,7 +129,7 @@ async fn navigate(
     let refreshing = inner.refreshing();
     // The rest of a longer update goes on beside the page.
     event.wait_until(&settled(refreshing.clone())).ok()?;
-    let race = Array::of2(&settled(refreshing), &settled(after(fresh_ms)));
+    let race = Array::of2(&settled(refreshing.clone()), &settled(after(fresh_ms)));
     js::wait(Promise::race(&race)).await.ok()?;
     let number = inner.site.borrow().version_for("")?;
     let version = inner.version(number).await?;
@@ -139,7 +139,7 @@ async fn navigate(
         let resulting = resulting.to_owned();
         inner.pin(&resulting, Pin::Pass);
         wasm_bindgen_futures::spawn_local(async move {
-            if let Ok(Refreshed::Confirmed) = inner.refresh().await
+            if let Ok(Refreshed::Confirmed) = Inner::refreshed(refreshing).await
                 && let Some(number) = inner.site.borrow().current
             {
                 inner.site.borrow_mut().pin(&resulting, Pin::Version(number));

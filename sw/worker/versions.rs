@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use js_sys::{Promise, Uint8Array};
 use peerage::digest::Digest;
-use peerage::manifest::{BadRoot, Entry, Index, Root, Shard};
+use peerage::manifest::{BadRoot, Entry, Index, Label, Root, Shard};
 use peerage::site::{Pin, Verdict, Word};
 use peerage::sorted::Map;
 use peerage::verify::{self, SignedRoot, UnverifiedRoot, Verified};
@@ -118,8 +118,12 @@ impl Inner {
 
     /// Asks the origin for its root and takes up what is newer. One such question at a time, however many wait for it.
     pub(super) async fn refresh(self: &Rc<Self>) -> Js<Refreshed> {
-        let promise = self.refreshing();
-        let code = js::wait(promise).await?.as_f64();
+        Self::refreshed(self.refreshing()).await
+    }
+
+    /// What a question that [`Inner::refreshing`] gave led to.
+    pub(super) async fn refreshed(question: Promise) -> Js<Refreshed> {
+        let code = js::wait(question).await?.as_f64();
         Ok(match code {
             Some(0.0) => Refreshed::Confirmed,
             Some(1.0) => Refreshed::Unreachable,
@@ -231,6 +235,7 @@ impl Inner {
     async fn take_up(self: &Rc<Self>, root: Verified<SignedRoot>) -> Js<()> {
         let version = self.open(root).await?;
         let shards = self.whole(&version).await?;
+        self.relabel(&shards);
         let mut precache: Vec<_> = shards.iter().flat_map(|shard| shard.iter().collect::<Vec<_>>()).collect();
         precache.retain(|entry| entry.precache);
         let Root { version: number, .. } = version.root.root;
@@ -244,6 +249,19 @@ impl Inner {
             super::report::broadcast(self, "update", detail.into());
         }
         Ok(())
+    }
+
+    /// What the owner no longer lets peers have goes to none from now on.
+    fn relabel(&self, shards: &[Rc<Verified<Shard>>]) {
+        let (mut shared, mut kept) = (Vec::new(), Vec::new());
+        for entry in shards.iter().flat_map(|shard| shard.iter().collect::<Vec<_>>()) {
+            let list = if entry.label == Label::Share { &mut shared } else { &mut kept };
+            list.extend(entry.pieces.iter().map(|piece| piece.digest));
+        }
+        shared.sort_unstable();
+        kept.sort_unstable();
+        self.store.borrow_mut().relabel(&shared, &kept);
+        self.link.hold_all(self);
     }
 
     async fn open(&self, root: Verified<SignedRoot>) -> Js<Rc<Version>> {
