@@ -355,9 +355,23 @@ impl Inner {
 
     /// Unregisters this worker and deletes what it stored.
     async fn retire(&self) -> Js<Refreshed> {
+        /// A page that registers the worker as it loads takes the unregistration back: it is said again after that.
+        const AGAIN_MS: [u64; 3] = [0, 2_000, 8_000];
+        if self.site.borrow().current.is_none() {
+            return Err(js::error("the site is retired"));
+        }
         self.site.borrow_mut().passing = Some("the site is retired".to_owned());
         self.cache.clear().await?;
-        js::wait(self.global.registration().unregister()?).await?;
+        let registration = self.global.registration();
+        wasm_bindgen_futures::spawn_local(async move {
+            for ms in AGAIN_MS {
+                js::sleep(ms).await;
+                if let Ok(unregistered) = registration.unregister() {
+                    // Not while the page is still loading: the next navigation tries again.
+                    let _ = js::wait(unregistered).await;
+                }
+            }
+        });
         Ok(Refreshed::Retired)
     }
 
