@@ -160,9 +160,21 @@
     return INCLUDE.some((glob) => glob.test(path)) && !EXCLUDE.some((glob) => glob.test(path));
   }
 
+  // A site that was retired installs nothing, not even a cache. Unverified: all that a forger of it gains is no worker.
+  async function isRetired() {
+    try {
+      const root = await fetch(new URL("peerage/root.jws", SCOPE), { cache: "no-cache", credentials: "same-origin" });
+      const claims = (await root.text()).split(".")[1].replaceAll("-", "+").replaceAll("_", "/");
+      return JSON.parse(atob(claims)).retired === true;
+    } catch {
+      return false;
+    }
+  }
+
   self.addEventListener("install", (event) => {
     event.waitUntil(
       (async () => {
+        if (await isRetired()) throw new Error("this site no longer uses Peerage");
         const files = [PEERAGE.wasm, PEERAGE.page, PEERAGE.mesh, PEERAGE.inspector];
         await Promise.all(files.map(bundled));
         await call((worker) => worker.install());
