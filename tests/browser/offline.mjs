@@ -4,8 +4,8 @@ import { html } from './lib/site.mjs';
 import { story } from './lib/story.mjs';
 
 const files = {
-  'index.html': html('At home', `<link rel="stylesheet" href="style/site.css"><img src="picture.svg" alt="">
-    <script type="module" src="script/main.mjs"></script><a href="about.html">about</a>`),
+  'index.html': html('At home', `<link rel="stylesheet" href="style/site.css"><a href="about.html">about</a>
+    <img src="picture.svg" width="80" height="80" alt=""><script type="module" src="script/main.mjs"></script>`),
   'about.html': html('About', '<a href="./">home</a>'),
   'style/site.css': 'h1 { color: rgb(1, 2, 3) }\n',
   'script/main.mjs': 'import { word } from "./part.mjs"; document.body.dataset.word = word;\n',
