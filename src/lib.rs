@@ -33,6 +33,7 @@ pub mod manifest;
 pub mod mesh;
 pub mod pieces;
 pub mod port;
+pub mod replay;
 pub mod rng;
 pub mod route;
 #[cfg(feature = "cli")]

@@ -136,6 +136,11 @@
     if (!reply) return fetch(event.request);
     if (reply.done) event.waitUntil(reply.done);
     if (reply.refused) return Response.error();
+    if (reply.second) {
+      const first = await fetch(event.request).catch(() => null);
+      if (first) return first;
+    }
+    reply.headers.push(["date", new Date().toUTCString()]);
     return new Response(reply.body ?? null, { status: reply.status, statusText: reply.statusText, headers: reply.headers });
   }
 

@@ -8,6 +8,7 @@ use js_sys::{Array, Promise, Uint8Array};
 use peerage::digest::Digest;
 use peerage::inject;
 use peerage::manifest::{Entry, Integrity};
+use peerage::replay;
 use peerage::route::{self, ByteRange, Facts};
 use peerage::site::Pin;
 use peerage::sorted::Map;
@@ -36,6 +37,8 @@ pub(super) struct Answer {
     body: Body,
     /// What the worker must stay alive for.
     done: Option<Promise>,
+    /// The network's answer says more, where it has one.
+    is_second: bool,
 }
 
 enum Body {
@@ -62,6 +65,9 @@ impl Answer {
         }
         if let Some(done) = self.done {
             js::set(&out, "done", done);
+        }
+        if self.is_second {
+            js::set(&out, "second", true);
         }
         out.into()
     }
@@ -184,7 +190,14 @@ async fn bundled(inner: &Rc<Inner>, path: &str) -> Option<Answer> {
         ("cross-origin-resource-policy", "same-origin"),
     ];
     let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
-    Some(Answer { status: 200, status_text: "OK", headers, body: Body::Whole(bytes.into()), done: None })
+    Some(Answer {
+        status: 200,
+        status_text: "OK",
+        headers,
+        body: Body::Whole(bytes.into()),
+        done: None,
+        is_second: false,
+    })
 }
 
 struct Asked<'a> {
@@ -205,7 +218,7 @@ async fn serve(inner: &Rc<Inner>, asked: Asked<'_>) -> Option<Answer> {
     let mut span = match candidate.range {
         Some(range) => match range.resolve(entry.size) {
             Some(span) => span,
-            None => return Some(unsatisfiable(entry.size)),
+            None => return Some(unsatisfiable(&entry)),
         },
         None => (0, entry.size),
     };
@@ -218,15 +231,17 @@ async fn serve(inner: &Rc<Inner>, asked: Asked<'_>) -> Option<Answer> {
         }
     }
     let pieces = covering(&entry, span);
-    let has_headers = !entry.headers.is_empty() || inner.observed.borrow().has(&entry);
+    let is_observed = inner.observed.borrow().of(&entry).is_some();
+    let has_headers = is_observed || !entry.headers.is_empty();
     // A worker or a frame on an isolated page is refused without its headers, which bytes from peers don't bring along.
     let peers = has_headers || !route::needs_headers(&destination, inner.observed.borrow().guards());
     if peers && !is_stored(inner, &entry, pieces.clone()) {
         super::link::greeted(inner).await;
     }
     if candidate.head || entry.size == 0 {
-        let headers = headers(inner, &entry, &record, None, entry.size);
-        return Some(Answer { status: 200, status_text: "OK", headers, body: Body::None, done: None });
+        let headers = headers(inner, &entry, &record, replay::Body::Whole);
+        let is_second = candidate.head && !is_observed;
+        return Some(Answer { status: 200, status_text: "OK", headers, body: Body::None, done: None, is_second });
     }
     let mut url = request.url();
     url.truncate(url.find('#').unwrap_or(url.len()));
@@ -241,18 +256,16 @@ async fn serve(inner: &Rc<Inner>, asked: Asked<'_>) -> Option<Answer> {
     let (_, _, body) = &first;
     let mut chunk = cut.part(first.0, body);
     record.borrow_mut().count(first.1, u64::from(chunk.length()));
-    let mut length = Some(span.1 - span.0);
-    let headers_of = headers(inner, &cut.entry, &record, None, 0);
+    let mut form = candidate.range.map_or(replay::Body::Whole, |_| replay::Body::Part(span.0, span.1));
     let is_document = cut.entry.media_type.starts_with("text/html") && candidate.range.is_none();
     if is_document && version.root.root.policy.inject {
-        match inject(inner, &chunk, &headers_of, &destination) {
-            Ok(Some(injected)) => (chunk, length) = (injected, None),
+        match inject(inner, &chunk, &headers(inner, &cut.entry, &record, form), &destination) {
+            Ok(Some(injected)) => (chunk, form) = (injected, replay::Body::Changed),
             Ok(None) => {}
             Err(why) => inner.note_error(&format!("page.js is not added to {}: blocked by {why}", cut.entry.path)),
         }
     }
-    let partial = candidate.range.map(|_| (span, cut.entry.size));
-    let headers = headers(inner, &cut.entry, &record, partial, length.unwrap_or(0));
+    let headers = headers(inner, &cut.entry, &record, form);
     let is_single = pieces.len() == 1;
     let body = if is_single {
         // Lets the transfer know that all was taken.
@@ -273,7 +286,7 @@ async fn serve(inner: &Rc<Inner>, asked: Asked<'_>) -> Option<Answer> {
         })))
     };
     let (status, status_text) = if candidate.range.is_some() { (206, "Partial Content") } else { (200, "OK") };
-    Some(Answer { status, status_text, headers, body, done: Some(done) })
+    Some(Answer { status, status_text, headers, body, done: Some(done), is_second: false })
 }
 
 /// The whole of a response in a blob. Firefox ends the body of a worker that it stops as if that were its end, so there a
@@ -311,15 +324,23 @@ fn failed(
         inner.site.borrow_mut().rejected += 1;
         inner.note_error(&format!("the origin's bytes of {} do not match the manifest", entry.path));
         if version.root.root.policy.integrity == Integrity::Strict {
-            return Some(Answer { status: 0, status_text: "", headers: Vec::new(), body: Body::Refused, done: None });
+            return Some(Answer {
+                status: 0,
+                status_text: "",
+                headers: Vec::new(),
+                body: Body::Refused,
+                done: None,
+                is_second: false,
+            });
         }
     }
     None
 }
 
-fn unsatisfiable(size: u64) -> Answer {
-    let headers = vec![("content-range".to_owned(), format!("bytes */{size}"))];
-    Answer { status: 416, status_text: "Range Not Satisfiable", headers, body: Body::None, done: None }
+fn unsatisfiable(entry: &Entry) -> Answer {
+    let headers = vec![("content-range".to_owned(), format!("bytes */{}", entry.size))];
+    let status_text = "Range Not Satisfiable";
+    Answer { status: 416, status_text, headers, body: Body::None, done: None, is_second: true }
 }
 
 fn is_stored(inner: &Inner, entry: &Entry, pieces: Range<usize>) -> bool {
@@ -387,32 +408,9 @@ fn inject(
     }
 }
 
-/// The headers of a listed file: those that the owner signed; where there are none, those that the origin sent with
-/// these very bytes; and always the listed type.
-fn headers(
-    inner: &Inner,
-    entry: &Entry,
-    record: &RefCell<Record>,
-    partial: Option<((u64, u64), u64)>,
-    length: u64,
-) -> Vec<(String, String)> {
-    let mut headers = if entry.headers.is_empty() { inner.observed.borrow().of(entry) } else { entry.headers.clone() };
-    let mut put = |name: &str, value: String| {
-        headers.retain(|(n, _)| !n.eq_ignore_ascii_case(name));
-        headers.push((name.to_owned(), value));
-    };
-    let has_type = |headers: &[(String, String)]| headers.iter().any(|(n, _)| n.eq_ignore_ascii_case("content-type"));
-    put("accept-ranges", "bytes".to_owned());
-    if length > 0 || entry.size == 0 {
-        put("content-length", length.to_string());
-    }
-    if let Some(((start, end), size)) = partial {
-        put("content-range", format!("bytes {start}-{}/{size}", end - 1));
-    }
+fn headers(inner: &Inner, entry: &Entry, record: &RefCell<Record>, body: replay::Body) -> replay::Pairs {
+    let mut headers = replay::headers(entry, inner.observed.borrow().of(entry), body);
     headers.push(("server-timing".to_owned(), format!("peerage;desc=\"{}\"", record.borrow().id)));
-    if !has_type(&headers) {
-        headers.push(("content-type".to_owned(), entry.media_type.clone()));
-    }
     headers
 }
 
@@ -480,20 +478,6 @@ pub(super) struct Observed {
 impl Observed {
     /// Files whose headers are remembered; beyond it none are added.
     const MOST: usize = 4096;
-    /// What belongs to one transmission, not to the file.
-    const HOP: [&str; 10] = [
-        "content-length",
-        "content-encoding",
-        "content-range",
-        "transfer-encoding",
-        "connection",
-        "keep-alive",
-        "date",
-        "age",
-        "vary",
-        "server-timing",
-    ];
-
     pub(super) async fn read(cache: &cache::Cache) -> Self {
         let stored = cache.stored("headers").await;
         stored.and_then(|bytes| serde_json::from_slice(&bytes.to_vec()).ok()).unwrap_or_default()
@@ -513,10 +497,6 @@ impl Observed {
         }
     }
 
-    fn has(&self, entry: &Entry) -> bool {
-        self.by_path.get(&entry.path).is_some_and(|(file, _)| *file == entry.integrity)
-    }
-
     /// Whether the site's documents are guarded by headers, or none has been seen yet.
     fn guards(&self) -> bool {
         let is_html = |(name, value): &(String, String)| name == "content-type" && value.starts_with("text/html");
@@ -525,18 +505,21 @@ impl Observed {
         documents.peek().is_none() || documents.any(|headers| route::guards(headers))
     }
 
-    fn of(&self, entry: &Entry) -> Vec<(String, String)> {
+    fn of(&self, entry: &Entry) -> Option<&replay::Pairs> {
         let found = self.by_path.get(&entry.path).filter(|(file, _)| *file == entry.integrity);
-        found.map(|(_, headers)| headers.clone()).unwrap_or_default()
+        found.map(|(_, headers)| headers)
     }
 }
 
 impl Inner {
     /// Remembers the headers that came with a listed file.
     pub(super) fn observe_headers(&self, path: &str, file: Digest, response: &web_sys::Response) {
-        let pairs = read_headers(response).unwrap_or_default();
-        let kept: Vec<_> = pairs.into_iter().filter(|(name, _)| !Observed::HOP.contains(&name.as_str())).collect();
+        let kept = replay::kept(read_headers(response).unwrap_or_default());
         let mut observed = self.observed.borrow_mut();
+        if response.status() == 206 && observed.by_path.get(path).is_some_and(|(known, _)| *known == file) {
+            // A part is never encoded: the whole tells more.
+            return;
+        }
         if observed.by_path.len() >= Observed::MOST && !observed.by_path.contains_key(path) {
             return;
         }

@@ -1,0 +1,164 @@
+// The differential harness: each case runs in a page straight from the origin and in pages behind Peerage, and what the
+// page can observe must be equal.
+//
+// A case is `{name, files, headers, server, run | page, needs, differs, requests}`:
+//   files     what lies in the case's own folder: as in `writeFiles`. Nothing is shared between cases, so that each finds
+//             the cache empty the first time. A function gets the folder's path.
+//   headers   `{file: {name: value}}`, put into the site's `_headers`.
+//   server    `{path: handler}`: what the origin itself answers below the folder (`Front.when`).
+//   run       a function for the page: `run(lab, base, extra)` with `window.lab` (lab.mjs), the folder's URL path and
+//             `{other}`, the address of another origin. What it returns is compared.
+//   page      a path below the folder that is opened instead as the tab's document; `run` then runs in that document, and
+//             without one `lab.inside` does.
+//   needs     'network': the case is about what isn't listed, so it is not run offline or from peers.
+//   differs   `{field: reason}`: a difference that no worker can hide. It must be there, so that the note goes with it;
+//             `{field: {reason, states, kinds}}` for some states or browsers only.
+//   requests  `{file, cold, warm}`: how many requests for the file reach the origin behind Peerage.
+import { defineLab } from './lab.mjs';
+import { PATIENCE, within } from './wait.mjs';
+
+/** The states behind Peerage, in the order in which they are reached. */
+export const STATES = ['cold', 'warm', 'peer', 'offline'];
+
+/** A case's folder in the site. */
+export function folderOf({ theme, name }) {
+  return `${theme}/${name.toLowerCase().replaceAll(/[^a-z0-9]+/g, '-').replaceAll(/^-|-$/g, '')}`;
+}
+
+/** The files of all cases for `stage.site`, their `_headers` among them. */
+export function siteOf(cases) {
+  const files = {};
+  const rules = [];
+  for (const one of cases) {
+    const folder = folderOf(one);
+    const own = typeof one.files === 'function' ? one.files(`/${folder}/`) : one.files ?? {};
+    for (const [name, content] of Object.entries(own)) files[`${folder}/${name}`] = content;
+    for (const [name, headers] of Object.entries(one.headers ?? {})) {
+      rules.push(`/${folder}/${name}`, ...Object.entries(headers).map(([header, value]) => `  ${header}: ${value}`));
+    }
+  }
+  return { ...files, _headers: `${rules.join('\n')}\n` };
+}
+
+/** Has a front answer what the cases' origins answer themselves. */
+export function addServers(front, cases) {
+  for (const one of cases) {
+    for (const [path, handler] of Object.entries(one.server ?? {})) {
+      const at = `/${folderOf(one)}/${path}`;
+      front.when(path.endsWith('*') ? new RegExp(`^${at.slice(0, -1).replaceAll(/[.+?^${}()|[\]\\]/g, '\\$&')}`) : at, handler);
+    }
+  }
+}
+
+/** Runs cases in the visitor's tab, which shows a page of the site; returns `Map(case → observation)`. */
+export async function observe(visitor, base, cases, extra = {}) {
+  const seen = new Map();
+  const inLab = cases.filter(one => one.page === undefined);
+  const lab = new URL('lab.html', base).href;
+  if (visitor.page.url() !== lab) await visitor.goto(lab);
+  await visitor.page.evaluate(defineLab);
+  for (const one of inLab) seen.set(one, await runOne(visitor, base, one, extra));
+  for (const one of cases.filter(({ page }) => page !== undefined)) seen.set(one, await openOne(visitor, base, one, extra));
+  return new Map(cases.map(one => [one, normal(seen.get(one), base)]));
+}
+
+async function runOne(visitor, base, one, extra, run = one.run) {
+  const from = visitor.log.length;
+  // Text for the debugger's door, not for `eval`: a document's own policy has no say in it.
+  const value = await within(30_000, folderOf(one), visitor.page.evaluate(`(async () => {
+    try {
+      return await window.lab.within(20_000, (${run})(window.lab, ${JSON.stringify(`/${folderOf(one)}/`)}, ${JSON.stringify(extra)}));
+    } catch (error) {
+      return { threw: String(error?.stack ?? error) };
+    } finally {
+      window.lab.clear();
+      // What the case leaves for the console comes before what the next one does.
+      await new Promise(resolve => { setTimeout(resolve); });
+    }
+  })()`)).catch(error => ({ threw: error.message }));
+  return { value, console: consoleSince(visitor, from) };
+}
+
+async function openOne(visitor, base, one, extra) {
+  const from = visitor.log.length;
+  const response = await visitor.page.goto(new URL(`${folderOf(one)}/${one.page}`, base).href, { waitUntil: 'load', timeout: PATIENCE })
+    .catch(error => ({ error: error.message.split(' at ')[0] }));
+  if (response?.error !== undefined) return { value: response, console: consoleSince(visitor, from) };
+  await visitor.page.evaluate(defineLab);
+  const { value } = await runOne(visitor, base, one, extra, one.run ?? (lab => lab.inside(window)));
+  return { value, console: consoleSince(visitor, from) };
+}
+
+/** The console's lines, in an order of their own: those of several processes come as they come. */
+function consoleSince(visitor, from) {
+  return visitor.log.slice(from).filter(({ type }) => type !== 'worker').map(({ type, text }) => `${type}: ${text.split('\n')[0]}`).sort();
+}
+
+/** Without what differs between two loads of any server: its port, the date. */
+function normal(observation, base) {
+  const { host } = new URL(base);
+  const text = JSON.stringify(observation ?? null).replaceAll(host, 'ORIGIN').replaceAll(encodeURIComponent(host), 'ORIGIN');
+  return flat(JSON.parse(text, (key, value) => (key === 'date' ? 'a date' : value)));
+}
+
+/** `{'a.b.0': value}` of `{a: {b: [value]}}`. */
+function flat(value, at = '', out = {}) {
+  if (value !== null && typeof value === 'object') {
+    const entries = Object.entries(value);
+    if (entries.length === 0) out[at] = Array.isArray(value) ? '[]' : '{}';
+    for (const [key, inner] of entries) flat(inner, at === '' ? key : `${at}.${key}`, out);
+  } else out[at] = value;
+  return out;
+}
+
+/**
+ * Differences `[{case, state, field, direct, behind}]`, less those that the list names, for the case or `everywhere`; and
+ * notes of the case that no longer apply. Those for everywhere that did are added to `used`.
+ */
+export function compare({ state, kind, direct, behind, everywhere, used }) {
+  const found = [];
+  for (const [one, wanted] of direct) {
+    const actual = behind.get(one);
+    if (actual === undefined) continue;
+    const known = Object.entries({ ...everywhere, ...one.differs }).filter(([, note]) => (
+      (note.states ?? STATES).includes(state) && (note.kinds ?? [kind]).includes(kind)));
+    const hit = new Set();
+    for (const field of new Set([...Object.keys(wanted), ...Object.keys(actual)])) {
+      if (Object.is(wanted[field], actual[field])) continue;
+      const note = known.find(([name]) => `.${field}.`.includes(`.${name}.`));
+      if (note !== undefined) {
+        hit.add(note[0]);
+        used.add(note[0]);
+      } else found.push({ case: folderOf(one), state, field, direct: wanted[field], behind: actual[field] });
+    }
+    for (const [name, note] of Object.entries(one.differs ?? {})) {
+      if (!hit.has(name) && known.some(([field]) => field === name)) {
+        found.push({ case: folderOf(one), state, field: name, direct: 'equal', behind: `equal, though the list says: ${note.reason ?? note}` });
+      }
+    }
+  }
+  return found;
+}
+
+/** The differences as a person reads them: each once, with the cases and states that have it. */
+export function readable(found) {
+  const cut = value => {
+    const text = value === undefined ? '(absent)' : JSON.stringify(value);
+    return text.length > 300 ? `${text.slice(0, 300)}…` : text;
+  };
+  // Where one answered and the other failed, no other field tells more.
+  const failed = new Set(found.filter(one => /^value\.(error|threw|timedOut|status)$/.test(one.field)).map(one => `${one.case} ${one.state}`));
+  const worth = found.filter(one => !failed.has(`${one.case} ${one.state}`) || /^value\.(error|threw|timedOut|status)$|^console/.test(one.field));
+  const states = new Map();
+  for (const { case: name, state, field, direct, behind } of worth) {
+    const what = `${name}\n${field}\n  direct ${cut(direct)}\n  behind ${cut(behind)}`;
+    states.set(what, [...states.get(what) ?? [], state]);
+  }
+  const groups = new Map();
+  for (const [what, where] of states) {
+    const at = what.indexOf('\n');
+    const difference = `${where.join(', ')}: ${what.slice(at + 1)}`;
+    groups.set(difference, [...groups.get(difference) ?? [], what.slice(0, at)]);
+  }
+  return [...groups].map(([difference, names]) => `${difference}\n${names.map(name => `    in ${name}`).join('\n')}`).join('\n');
+}

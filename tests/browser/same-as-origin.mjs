@@ -1,0 +1,89 @@
+// The differential harness (lib/differential.mjs): a page behind Peerage observes what a page straight from the origin
+// does, from a cold and a warm cache, from a peer and offline. The cases are lists in cases/.
+import assert from 'node:assert/strict';
+import requests from './cases/requests.mjs';
+import { addServers, compare, folderOf, observe, readable, siteOf, STATES } from './lib/differential.mjs';
+import { html } from './lib/site.mjs';
+import { story } from './lib/story.mjs';
+
+const THEMES = { requests };
+const only = process.env.PEERAGE_CASES;
+const cases = Object.entries(THEMES).flatMap(([theme, list]) => list.map(one => ({ ...one, theme })))
+  .filter(one => only === undefined || folderOf(one).includes(only));
+
+const NO_CONNECTION = 'a header of the connection; an answer of a worker has none';
+const NOT_SIGNED = 'bytes from peers come without the origin\'s headers: those that are signed stand, the others are not known yet';
+
+/** What no service worker can hide, in every case (docs/differences.md). */
+const EVERYWHERE = {
+  'headers.server-timing': 'the number of the request, by which peerage.explain() speaks of it',
+  ...Object.fromEntries(['connection', 'keep-alive', 'transfer-encoding'].map(name => [`headers.${name}`, NO_CONNECTION])),
+  ...Object.fromEntries(['accept-ranges', 'cache-control', 'content-encoding', 'content-length', 'etag', 'last-modified', 'vary']
+    .map(name => [`headers.${name}`, { reason: NOT_SIGNED, states: ['peer'] }])),
+  'timing.decodedBodySize': { reason: 'Firefox counts no bytes of an answer of a worker', kinds: ['firefox'] },
+};
+
+story(`a page cannot tell Peerage from the origin in ${cases.length} cases`, async (stage, kind) => {
+  const site = await stage.site({ 'lab.html': html('Lab', '', ''), ...siteOf(cases) });
+  const origin = await stage.serve(site);
+  const fronts = {};
+  for (const name of ['direct', 'behind', 'taker', 'other']) {
+    fronts[name] = await stage.front(origin);
+    addServers(fronts[name], cases);
+  }
+  const extra = { other: fronts.other.url };
+  const found = [];
+  const used = new Set();
+  const clock = [];
+  const time = async (what, work) => {
+    const from = performance.now();
+    const result = await work();
+    clock.push(`${what} ${((performance.now() - from) / 1000).toFixed(1)} s`);
+    return result;
+  };
+
+  const visitor = await stage.visitor(kind);
+  const direct = await time('direct', () => observe(visitor, fronts.direct.url, cases, extra));
+  const requests = {};
+  const compareIn = async (state, who, front, list) => {
+    const before = new Map(list.filter(one => one.requests).map(one => [one, front.requests(`/${folderOf(one)}/${one.requests.file}`)]));
+    const behind = await time(state, () => observe(who, front.url, list, extra));
+    found.push(...compare({ state, kind, direct, behind, everywhere: EVERYWHERE, used }));
+    for (const [one, count] of before) {
+      const wanted = one.requests[state];
+      const asked = front.requests(`/${folderOf(one)}/${one.requests.file}`) - count;
+      if (wanted !== undefined && asked !== wanted) found.push({ case: folderOf(one), state, field: 'requests', direct: wanted, behind: asked });
+    }
+  };
+
+  const enter = async (who, front) => {
+    const lab = new URL('lab.html', front.url).href;
+    await who.goto(lab);
+    await who.page.evaluate(async () => { await navigator.serviceWorker.register('/peerage-sw.js'); });
+    await who.enter(lab);
+  };
+  await enter(visitor, fronts.behind);
+  for (const state of ['cold', 'warm']) await compareIn(state, visitor, fronts.behind, cases);
+
+  const listed = cases.filter(({ needs }) => needs !== 'network');
+  const taker = await stage.visitor(kind, { name: 'taker' });
+  await enter(taker, fronts.taker);
+  await visitor.goto(new URL('lab.html', fronts.behind.url).href);
+  await visitor.ready();
+  for (const who of [visitor, taker]) await who.consent();
+  await taker.neighbours(1);
+  // The mesh ends with its document.
+  await compareIn('peer', taker, fronts.taker, listed.filter(({ page }) => page === undefined));
+  const { bytes } = await taker.stats();
+  assert.ok(bytes.peer > bytes.origin, `the taker took ${JSON.stringify(bytes)}`);
+  await taker.close();
+
+  fronts.behind.stop();
+  await compareIn('offline', visitor, fronts.behind, listed);
+
+  stage.report(`${cases.length} cases: ${clock.join(', ')}`);
+  for (const [field, { kinds = [kind] }] of Object.entries(EVERYWHERE)) {
+    if (kinds.includes(kind) && only === undefined && !used.has(field)) found.push({ case: 'all', state: 'any', field, direct: 'equal', behind: 'equal, though the list says otherwise' });
+  }
+  assert.ok(found.length === 0, `${new Set(found.map(one => one.case)).size} cases differ:\n${readable(found)}`);
+});
