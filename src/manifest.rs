@@ -20,7 +20,7 @@ mod policy;
 mod root;
 mod shard;
 
-pub use entry::{Entry, Label, Piece};
+pub use entry::{Entry, Label, Piece, integrity_of};
 pub use index::{Child, Index, MAX_PAGE_BYTES, Tree, build_tree};
 pub use path::{BadPath, check_path, path_from_url, url_from_path};
 pub use policy::{Consent, IceServer, Integrity, Mode, Policy};

@@ -58,7 +58,7 @@ pub enum Source {
 pub enum Via {
     /// The file's own URL.
     Plain,
-    /// `peerage/old/<sha256>`: the file as it was when this version was published.
+    /// `peerage/old/<integrity>`: the file as it was when this version was published.
     Old,
     /// The file's own URL, past the HTTP cache.
     Reload,

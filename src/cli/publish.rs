@@ -26,7 +26,7 @@ use anyhow::{Context as _, bail, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
 use peerage::digest::Digest;
 use peerage::headers::Headers;
-use peerage::manifest::{Entry, FORMAT, Label, MAX_ROOT_BYTES, Root, build_tree};
+use peerage::manifest::{Entry, FORMAT, Label, MAX_ROOT_BYTES, Root, build_tree, integrity_of};
 use peerage::sign::Key;
 use peerage::verify::SignedRoot;
 
@@ -402,7 +402,8 @@ fn entries(labelled: Vec<Labelled>, progress: bool) -> anyhow::Result<Vec<Entry>
             // The document or the file says in which encoding it is; a parameter would overrule it.
             media_type.truncate(media_type.find(';').unwrap_or(media_type.len()));
         }
-        let (size, integrity, pieces) = (found.stamp.len, hashed.integrity, hashed.pieces);
+        let (size, pieces) = (found.stamp.len, hashed.pieces);
+        let integrity = integrity_of(&pieces);
         Entry { path: found.path, size, integrity, media_type, label, precache, headers, pieces }
     };
     Ok(labelled.into_iter().zip(hashed?).map(entry).collect())

@@ -30,7 +30,8 @@ pub struct Entry {
     pub path: String,
     /// Length in bytes; the sum of the pieces' lengths.
     pub size: u64,
-    /// SHA-256 of the whole file; its text form is what an `integrity` attribute would say.
+    /// What [`integrity_of`] makes of its pieces; of a file of one piece, and an empty one, the text form is what an
+    /// `integrity` attribute says.
     pub integrity: Digest,
     /// The media type (RFC 9110, section 8.3.1), with its parameters.
     pub media_type: String,
@@ -52,5 +53,18 @@ impl Entry {
             *at += u64::from(piece.len);
             Some(start)
         })
+    }
+}
+
+/// A file's name by its contents: the digest of its only piece, else SHA-256 over the digests of its pieces, one after
+/// another (of an empty file: over nothing). It needs no second pass over the bytes, so a manifest need not carry it,
+/// and a file of many pieces can be checked while it streams, which one digest of the whole does not allow.
+pub fn integrity_of(pieces: &[Piece]) -> Digest {
+    match pieces {
+        [only] => only.digest,
+        many => {
+            let digests: Vec<u8> = many.iter().flat_map(|piece| piece.digest.0).collect();
+            Digest::of(&digests)
+        }
     }
 }

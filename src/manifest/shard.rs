@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!   "PGS1"  entries u32  pieces u32  strings u32          16 bytes, all fields little-endian
-//!   entries × 72 bytes, sorted by path
-//!       path (offset u32, len u32)  size u64  integrity 32
+//!   entries × 40 bytes, sorted by path
+//!       path (offset u32, len u32)  size u64
 //!       type (offset u32, len u16)  label u8  flags u8  headers (offset u32, len u32)  pieces (first u32, count u32)
 //!   pieces × 36 bytes: SHA-256 32, len u32
 //!   strings, UTF-8; headers are lines `name: value\n`
@@ -12,6 +12,7 @@
 use std::collections::BTreeMap;
 
 use super::bytes::{Fields, field, need};
+use super::entry::integrity_of;
 use super::{BadManifest, Entry, Label, Piece, check_path};
 use crate::digest::Digest;
 
@@ -28,7 +29,7 @@ const MAX_PIECES: usize = 16_384;
 
 const MAGIC: &[u8; 4] = b"PGS1";
 const HEAD: usize = 16;
-const RECORD: usize = 72;
+const RECORD: usize = 40;
 const PIECE: usize = 36;
 const PRECACHE: u8 = 1;
 
@@ -71,7 +72,6 @@ impl Shard {
             let headers: String = entry.headers.iter().map(|(name, value)| format!("{name}: {value}\n")).collect();
             records.extend(strings.add(&entry.path));
             records.extend(entry.size.to_le_bytes());
-            records.extend(entry.integrity.0);
             let media_type = strings.add(&entry.media_type);
             records.extend(&media_type[..6]);
             records.push(u8::from(entry.label == Label::Share));
@@ -120,9 +120,14 @@ impl Shard {
                 return Err(BadManifest::Inconsistent("paths out of order"));
             }
             last = Some(path);
-            let entry = need(shard.entry(at))?;
-            let sum = entry.pieces.iter().try_fold(0_u64, |sum, piece| sum.checked_add(u64::from(piece.len)));
-            if sum != Some(entry.size) || entry.pieces.iter().any(|piece| piece.len == 0) {
+            let record = need(shard.record(at))?;
+            let (mut sum, mut has_empty) = (0_u64, false);
+            for piece in record.first..record.first + record.count {
+                let len = need(shard.piece_len(piece))?;
+                has_empty |= len == 0;
+                sum = sum.saturating_add(u64::from(len));
+            }
+            if has_empty || sum != record.size {
                 return Err(BadManifest::Inconsistent("pieces do not add up to the file's size"));
             }
         }
@@ -181,29 +186,60 @@ impl Shard {
         self.string(fields.size(record)?, fields.size(record + 4)?)
     }
 
-    fn entry(&self, at: usize) -> Option<Entry> {
+    /// An entry's fixed part, its references checked.
+    fn record(&self, at: usize) -> Option<Record<'_>> {
         let (fields, record) = (Fields(&self.bytes), HEAD + at * RECORD);
-        let type_len = usize::from(u16::from_le_bytes([fields.u8(record + 52)?, fields.u8(record + 53)?]));
-        let headers = self.string(fields.size(record + 56)?, fields.size(record + 60)?)?;
-        let (first, count) = (fields.size(record + 64)?, fields.size(record + 68)?);
+        let type_len = usize::from(u16::from_le_bytes([fields.u8(record + 20)?, fields.u8(record + 21)?]));
+        let (first, count) = (fields.size(record + 32)?, fields.size(record + 36)?);
         if first.checked_add(count)? > self.pieces {
             return None;
         }
-        let piece = |n: usize| {
-            let at = HEAD + self.entries * RECORD + n * PIECE;
-            Some(Piece { digest: fields.digest(at)?, len: fields.u32(at + 32)? })
-        };
-        Some(Entry {
-            path: self.path(at)?.to_owned(),
+        Some(Record {
             size: fields.u64(record + 8)?,
-            integrity: fields.digest(record + 16)?,
-            media_type: self.string(fields.size(record + 48)?, type_len)?.to_owned(),
-            label: if fields.u8(record + 54)? == 1 { Label::Share } else { Label::Cache },
-            precache: fields.u8(record + 55)? & PRECACHE != 0,
-            headers: headers.lines().filter_map(|l| l.split_once(": ")).map(|(n, v)| (n.into(), v.into())).collect(),
-            pieces: (first..first + count).map(piece).collect::<Option<_>>()?,
+            media_type: self.string(fields.size(record + 16)?, type_len)?,
+            label: if fields.u8(record + 22)? == 1 { Label::Share } else { Label::Cache },
+            precache: fields.u8(record + 23)? & PRECACHE != 0,
+            headers: self.string(fields.size(record + 24)?, fields.size(record + 28)?)?,
+            first,
+            count,
         })
     }
+
+    fn piece_at(&self, n: usize) -> usize {
+        HEAD + self.entries * RECORD + n * PIECE
+    }
+
+    fn piece_len(&self, n: usize) -> Option<u32> {
+        Fields(&self.bytes).u32(self.piece_at(n) + 32)
+    }
+
+    fn entry(&self, at: usize) -> Option<Entry> {
+        let Record { size, media_type, label, precache, headers, first, count } = self.record(at)?;
+        let piece =
+            |n: usize| Some(Piece { digest: Fields(&self.bytes).digest(self.piece_at(n))?, len: self.piece_len(n)? });
+        let pieces: Vec<Piece> = (first..first + count).map(piece).collect::<Option<_>>()?;
+        Some(Entry {
+            path: self.path(at)?.to_owned(),
+            size,
+            integrity: integrity_of(&pieces),
+            media_type: media_type.to_owned(),
+            label,
+            precache,
+            headers: headers.lines().filter_map(|l| l.split_once(": ")).map(|(n, v)| (n.into(), v.into())).collect(),
+            pieces,
+        })
+    }
+}
+
+/// The fixed part of an entry.
+struct Record<'a> {
+    size: u64,
+    media_type: &'a str,
+    label: Label,
+    precache: bool,
+    headers: &'a str,
+    first: usize,
+    count: usize,
 }
 
 /// The strings of a shard under construction, each distinct one kept once.
@@ -236,15 +272,16 @@ pub(super) mod tests {
     use super::*;
 
     pub(in super::super) fn entry(path: &str, lens: &[u32]) -> Entry {
+        let pieces: Vec<_> = lens.iter().map(|&len| Piece { digest: Digest::of(&len.to_le_bytes()), len }).collect();
         Entry {
             path: path.into(),
             size: lens.iter().map(|&l| u64::from(l)).sum(),
-            integrity: Digest::of(path.as_bytes()),
+            integrity: integrity_of(&pieces),
             media_type: "text/plain; charset=utf-8".into(),
             label: Label::Share,
             precache: path.ends_with('1'),
             headers: vec![("X-A".into(), "b: c".into())],
-            pieces: lens.iter().map(|&len| Piece { digest: Digest::of(&len.to_le_bytes()), len }).collect(),
+            pieces,
         }
     }
 

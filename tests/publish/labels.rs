@@ -24,7 +24,10 @@ fn everything_visible_is_listed_with_its_bytes() {
     });
     for (name, bytes) in &files {
         let entry = &entries[*name];
-        assert_eq!((entry.size, entry.integrity), (bytes.len() as u64, Digest::of(bytes)), "{name}");
+        assert_eq!(entry.size, bytes.len() as u64, "{name}");
+        if entry.pieces.len() < 2 {
+            assert_eq!(entry.integrity, Digest::of(bytes), "{name}: what an integrity attribute says");
+        }
         let mut at = 0;
         for piece in &entry.pieces {
             let end = at + piece.len as usize;
@@ -50,7 +53,8 @@ fn a_file_larger_than_a_block_is_cut_as_if_it_were_in_memory() {
     let entries = site.entries();
     let (half, all) = (&entries["half.bin"].pieces, &entries["whole.bin"].pieces);
     assert_eq!(half[..half.len() - 1], all[..half.len() - 1]);
-    assert_eq!(entries["whole.bin"].integrity, Digest::of(&whole));
+    let digests: Vec<u8> = all.iter().flat_map(|piece| piece.digest.0).collect();
+    assert_eq!(entries["whole.bin"].integrity, Digest::of(&digests));
     let mut at = 0;
     for piece in all {
         let end = at + piece.len as usize;

@@ -1,10 +1,8 @@
 //! Cutting and hashing: one pass over every byte, on all cores, with memory that depends on neither the size of a file
 //! nor the number of files.
 //!
-//! A file of one piece is hashed once, its piece's digest being its own. A longer one is hashed twice, whole and piece
-//! by piece: its `integrity` must be what an SRI attribute or `sha256sum` says. Large files are read one at a time, all
-//! cores at work on one (the next block is read and cut while this one's pieces and the whole file are hashed); then
-//! small ones are shared out, a core to each.
+//! Every byte is hashed once, in its piece. Large files are read one at a time, all cores at work on one (the next block
+//! is read and cut while this one's pieces are hashed); then small ones are shared out, a core to each.
 
 use std::fs::File;
 use std::io::Read;
@@ -17,7 +15,6 @@ use peerage::digest::Digest;
 use peerage::manifest::Piece;
 use peerage::pieces::{AVERAGE_PIECE, MAX_PIECE, MIN_PIECE};
 use rayon::prelude::*;
-use sha2::{Digest as _, Sha256};
 
 use super::walk::{Found, Stamp};
 
@@ -33,8 +30,6 @@ pub(super) struct Job<'a> {
 /// What the manifest says of a file's bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Hashed {
-    /// SHA-256 of the whole file.
-    pub(super) integrity: Digest,
     /// Its pieces in order.
     pub(super) pieces: Vec<Piece>,
     /// Whether it is a text that is UTF-8 throughout (not looked for in large ones).
@@ -112,28 +107,20 @@ fn hash_one(Job { found, is_text }: Job<'_>, buffer: &mut Vec<u8>) -> anyhow::Re
     unchanged(found, &file, read as u64)?;
     let bytes = &buffer[..len];
     let pieces = cut_all(bytes);
-    let integrity = match &pieces[..] {
-        [only] => only.digest,
-        [] | [_, _, ..] => Digest::of(bytes),
-    };
     let is_utf8 = is_text && std::str::from_utf8(bytes).is_ok();
-    Ok(Hashed { integrity, pieces, is_utf8 })
+    Ok(Hashed { pieces, is_utf8 })
 }
 
 /// A file block by block, all cores at work on it.
 fn hash_large(found: &Found, progress: &(impl Fn(u64) + Sync)) -> anyhow::Result<Hashed> {
     let mut file = open(found)?;
-    let mut whole = Sha256::new();
     let mut pieces = Vec::new();
     let mut total = 0;
     let (mut block, mut next) = (Block::default(), Block::default());
     block.read_after(&[], &mut file).with_context(|| cannot_read(found))?;
     while block.end > 0 {
         let now: &Block = &block;
-        let (read, ((), hashed)) = rayon::join(
-            || next.read_after(now.rest(), &mut file),
-            || rayon::join(|| whole.update(now.done()), || now.hash_pieces()),
-        );
+        let (read, hashed) = rayon::join(|| next.read_after(now.rest(), &mut file), || now.hash_pieces());
         read.with_context(|| cannot_read(found))?;
         pieces.extend(hashed);
         total += block.end as u64;
@@ -141,7 +128,7 @@ fn hash_large(found: &Found, progress: &(impl Fn(u64) + Sync)) -> anyhow::Result
         std::mem::swap(&mut block, &mut next);
     }
     unchanged(found, &file, total)?;
-    Ok(Hashed { integrity: Digest(whole.finalize().into()), pieces, is_utf8: false })
+    Ok(Hashed { pieces, is_utf8: false })
 }
 
 /// A stretch of a file, cut.
@@ -171,10 +158,6 @@ impl Block {
             self.end += len;
         }
         Ok(())
-    }
-
-    fn done(&self) -> &[u8] {
-        &self.bytes[..self.end]
     }
 
     fn rest(&self) -> &[u8] {

@@ -1,13 +1,14 @@
 //! Files of older versions, for tabs that are still on them.
 //!
 //! A tab is pinned to the version it was opened with. When it asks for a file that has been replaced or removed since,
-//! the worker finds the old bytes at `peerage/old/<SHA-256 of the file>`. They must come from somewhere:
+//! the worker finds the old bytes at `peerage/old/<the file's integrity in hexadecimal>`. They must come from somewhere:
 //!
 //! * **Edited in place** (`edit files in DIR; peerage publish DIR`): at publication the old bytes are gone. So each
 //!   publication remembers the files that it lists in a folder beside the key (the one place that is sure not to be
-//!   served), `<name of the key>.kept/<SHA-256>`: as copies up to `[old] max_bytes`, the smallest first, since editors, `cp` and build tools write into files as they are; the rest
-//!   as hard links, which cost nothing and survive tools that replace files (a build that empties its output folder,
-//!   `rsync`, `git`). What is taken from there is hashed again, so a link that was written through is noticed.
+//!   served), `<name of the key>.kept/<integrity>`: as copies up to `[old] max_bytes`, the smallest first, since
+//!   editors, `cp` and build tools write into files as they are; the rest as hard links, which cost nothing and survive
+//!   tools that replace files (a build that empties its output folder, `rsync`, `git`). What is taken from there is
+//!   hashed again, so a link that was written through is noticed.
 //! * **A fresh folder and `--url`** (a build machine): what the live site still serves is fetched from it, before it is
 //!   replaced, by its path or from its own `peerage/old/`.
 //!
@@ -21,7 +22,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use peerage::digest::Digest;
-use peerage::manifest::{Entry, Root, Tree};
+use peerage::manifest::{Entry, Piece, Root, Tree};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -74,6 +75,7 @@ struct Wanted {
     integrity: Digest,
     size: u64,
     path: String,
+    pieces: Vec<Piece>,
 }
 
 #[derive(Clone, Debug)]
@@ -129,10 +131,10 @@ impl OldFiles {
                 parts.entries.iter().filter(|e| now.get(e.path.as_str()) != Some(&e.integrity)).collect();
             replaced.sort_by_key(|e| e.size);
             for entry in replaced {
-                let Entry { integrity, size, ref path, .. } = *entry;
+                let Entry { integrity, size, ref path, ref pieces, .. } = *entry;
                 if wanted.insert(integrity, ()).is_none() && self.kept.1 + size <= self.config.max_bytes {
                     self.kept = (self.kept.0 + 1, self.kept.1 + size);
-                    self.wanted.push(Wanted { integrity, size, path: path.clone() });
+                    self.wanted.push(Wanted { integrity, size, path: path.clone(), pieces: pieces.clone() });
                 }
             }
             self.parts.extend(paths_of(&parts));
@@ -174,11 +176,11 @@ impl OldFiles {
     }
 
     fn stage_one(&self, batch: &mut Batch, wanted: &Wanted, place: &Path) -> anyhow::Result<bool> {
-        let Wanted { integrity, path, .. } = wanted;
+        let Wanted { integrity, path, pieces, .. } = wanted;
         let elsewhere = self.current.get(integrity).map(|current| self.dir.join(&current.path));
         for file in elsewhere.into_iter().chain([self.pool.join(integrity.hex())]) {
             if let Ok(mut from) = File::open(file)
-                && batch.copy_verified(place, &mut from, *integrity)?
+                && batch.copy_verified(place, &mut from, pieces)?
             {
                 return Ok(true);
             }
@@ -186,7 +188,7 @@ impl OldFiles {
         let Some(live) = &self.live else { return Ok(false) };
         for path in [path.clone(), old_path(integrity)] {
             if let Ok(Some(mut opened)) = live.open(&path)
-                && batch.copy_verified(place, &mut opened.body, *integrity)?
+                && batch.copy_verified(place, &mut opened.body, pieces)?
             {
                 return Ok(true);
             }

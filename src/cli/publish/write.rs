@@ -6,13 +6,13 @@
 //! names. The next run removes what the killed one left.
 
 use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use peerage::digest::Digest;
+use peerage::manifest::Piece;
 use rayon::prelude::*;
-use sha2::{Digest as _, Sha256};
 use tempfile::{NamedTempFile, TempPath};
 
 const PREFIX: &str = ".peerage-tmp-";
@@ -36,32 +36,28 @@ impl Batch {
         Ok(())
     }
 
-    /// Stages what `from` gives for `place`, if those are the bytes with SHA-256 `want` and can be read to the end.
+    /// Stages what `from` gives for `place`, if those are the bytes of `pieces` and nothing follows.
     pub(super) fn copy_verified(
         &mut self,
         place: &Path,
         from: &mut impl io::Read,
-        want: Digest,
+        pieces: &[Piece],
     ) -> anyhow::Result<bool> {
         let mut file = Self::begin(place)?;
-        let mut sha256 = Sha256::new();
-        let mut buffer = vec![0; 1 << 18];
-        loop {
-            match from.read(&mut buffer) {
-                Ok(0) => break,
-                Ok(read) => {
-                    sha256.update(&buffer[..read]);
-                    file.write_all(&buffer[..read]).with_context(|| cannot_write(place))?;
-                }
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => return Ok(false),
+        let mut bytes = Vec::new();
+        for piece in pieces {
+            bytes.clear();
+            let read = from.take(u64::from(piece.len)).read_to_end(&mut bytes);
+            if read.is_err() || Digest::of(&bytes) != piece.digest {
+                return Ok(false);
             }
+            file.write_all(&bytes).with_context(|| cannot_write(place))?;
         }
-        let is_wanted = Digest(sha256.finalize().into()) == want;
-        if is_wanted {
+        let is_whole = matches!(from.read(&mut [0]), Ok(0));
+        if is_whole {
             self.staged.push((file.into_temp_path(), place.to_owned()));
         }
-        Ok(is_wanted)
+        Ok(is_whole)
     }
 
     fn begin(place: &Path) -> anyhow::Result<NamedTempFile> {
