@@ -24,6 +24,15 @@ export class Table {
     console.error(`  ${name}: ${round(value)} ${unit}`);
   }
 
+  has(name) {
+    return this.#series.has(name);
+  }
+
+  /** What stands between `start` and `end` in the names of the series that have both. */
+  names(start, end) {
+    return [...this.#series.keys()].filter(name => name.startsWith(start) && name.endsWith(end)).map(name => name.slice(start.length, -end.length));
+  }
+
   /** The ratio of two series, formed pass by pass. */
   addRatio(name, over, under) {
     const [a, b] = [this.#series.get(over), this.#series.get(under)];

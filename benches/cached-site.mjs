@@ -1,0 +1,236 @@
+// A site that is cached whole: Peerage beside Workbox's precache, a ten-line cache-first worker, and the HTTP cache alone.
+// All are served by the same plain server, from the same files, to the same browser.
+// usage: node benches/cached-site.mjs [--runs=7] [--cold=10] [--only=NAME,NAME]
+import { cpSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import http from 'node:http';
+import { createRequire } from 'node:module';
+import path from 'node:path';
+import { BROWSERS, option, RUNS, Table } from './measure.mjs';
+import { launch, stopServiceWorkers } from '../tests/browser/lib/browsers.mjs';
+import { publish } from '../tests/browser/lib/peerage.mjs';
+import { temporaryFolder } from '../tests/browser/lib/processes.mjs';
+import { filesBelow, randomBytes, sha256File, writeFiles } from '../tests/browser/lib/site.mjs';
+import { within } from '../tests/browser/lib/wait.mjs';
+
+const SMALL = 10_240, BIG = 5 << 20, HUGE = 64 << 20, REPEAT = 3;
+const COLD = Number(option('cold', '10'));
+const names = Array.from({ length: 200 }, (_, i) => `a/${String(i).padStart(3, '0')}.js`);
+
+function page(title, scripts) {
+  const head = '<script>if (!new URL(location).searchParams.has("plain")) navigator.serviceWorker.register(document.currentScript.dataset.worker ?? "peerage-sw.js")</script>';
+  return `<!doctype html><html lang="en"><meta charset="utf-8"><title>${title}</title><link rel="icon" href="data:,">${head}${scripts}`;
+}
+
+function makeSite() {
+  const folder = temporaryFolder('site');
+  writeFiles(folder, {
+    'index.html': page('200 scripts', names.map(name => `<script async src="${name}"></script>`).join('\n')),
+    'empty.html': page('empty', ''), 'big.bin': BIG, 'huge.bin': HUGE,
+  });
+  for (const name of names) {
+    const start = 'window.ran = (window.ran ?? 0) + 1; //';
+    writeFiles(folder, { [name]: start + randomBytes(SMALL, name).toString('base64').slice(0, SMALL - start.length) });
+  }
+  return folder;
+}
+
+const TEN_LINES = list => `
+self.addEventListener('install', e => { self.skipWaiting(); e.waitUntil(caches.open('v1').then(c => c.addAll(${list}))); });
+self.addEventListener('activate', e => e.waitUntil(clients.claim()));
+self.addEventListener('fetch', e => { if (e.request.method === 'GET') e.respondWith(caches.match(e.request).then(r => r || fetch(e.request))); });
+`;
+
+/** Workbox's precache as its packages ship it, in one file, as a production build has it. */
+function workbox(folder, list) {
+  const resolve = createRequire(new URL('../tests/package.json', import.meta.url)).resolve;
+  const parts = ['core', 'routing', 'strategies', 'precaching'].map(name => {
+    const home = path.dirname(resolve(`workbox-${name}/package.json`));
+    return readFileSync(path.join(home, 'build', `workbox-${name}.prod.js`), 'utf8').replace(/\/\/# sourceMappingURL.*/, '');
+  });
+  const manifest = list.map(url => ({ url, revision: sha256File(folder, url).slice(0, 32) }));
+  return `${parts.join('\n')}
+self.addEventListener('install', () => self.skipWaiting());
+self.addEventListener('activate', e => e.waitUntil(clients.claim()));
+workbox.precaching.precacheAndRoute(${JSON.stringify(manifest)});
+`;
+}
+
+/** The cases: each is a folder of its own, and the worker in it, if any. */
+async function cases() {
+  const site = makeSite();
+  const list = filesBelow(site);
+  const folder = (name, worker) => {
+    const copy = temporaryFolder(name.replaceAll(' ', '-'));
+    cpSync(site, copy, { recursive: true });
+    if (worker !== undefined) writeFileSync(path.join(copy, 'peerage-sw.js'), worker);
+    return copy;
+  };
+  const peerage = folder('peerage');
+  const beside = temporaryFolder('beside');
+  mkdirSync(beside, { recursive: true });
+  await publish(peerage, beside, { config: '[precache]\ninclude = ["**"]\n' });
+  const all = [
+    { name: 'HTTP cache', folder: folder('plain'), worker: false },
+    { name: 'ten-line worker', folder: folder('ten-lines', TEN_LINES(JSON.stringify(list))), worker: true },
+    { name: 'Workbox', folder: folder('workbox', workbox(site, list)), worker: true },
+    { name: 'Peerage', folder: peerage, worker: true },
+  ];
+  const only = option('only', '').split(',').filter(name => name !== '');
+  return all.filter(({ name }) => only.length === 0 || only.includes(name));
+}
+
+const TYPES = { '.html': 'text/html; charset=utf-8', '.js': 'text/javascript; charset=utf-8', '.wasm': 'application/wasm', '.jws': 'application/jose' };
+
+/** A plain static server. What is addressed or never changes here may be kept for a year; the worker and the root not. */
+function serve(folder) {
+  const server = http.createServer((request, response) => {
+    const name = decodeURIComponent(new URL(request.url, 'http://x').pathname).replace(/\/$/, '/index.html').slice(1);
+    let bytes;
+    try {
+      bytes = readFileSync(path.join(folder, name));
+    } catch {
+      return response.writeHead(404).end();
+    }
+    const fresh = name === 'peerage-sw.js' || name.endsWith('.jws');
+    const etag = `"${bytes.length}-${sha256File(folder, name).slice(0, 8)}"`;
+    if (request.headers['if-none-match'] === etag) return response.writeHead(304, { etag }).end();
+    return response.writeHead(200, {
+      'content-type': TYPES[path.extname(name)] ?? 'application/octet-stream', 'content-length': bytes.length, etag,
+      'cache-control': fresh ? 'no-cache' : 'public, max-age=31536000, immutable',
+    }).end(bytes);
+  });
+  return new Promise(resolve => server.listen(0, '127.0.0.1', () => resolve({
+    url: `http://127.0.0.1:${server.address().port}/`, stop: () => { server.closeAllConnections(); server.close(); },
+  })));
+}
+
+const inPage = {
+  async all(urls) {
+    const from = performance.now();
+    await Promise.all(urls.map(async url => (await fetch(url)).arrayBuffer()));
+    return performance.now() - from;
+  },
+  async sequence(urls) {
+    const times = [];
+    for (const url of urls) {
+      const from = performance.now();
+      await (await fetch(url)).arrayBuffer();
+      times.push(performance.now() - from);
+    }
+    return times;
+  },
+  async stream(url, size) {
+    const from = performance.now();
+    const reader = (await fetch(url)).body.getReader();
+    let first = null, read = 0;
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) break;
+      first ??= performance.now() - from;
+      read += value.length;
+    }
+    if (read !== size) throw new Error(`${read} of ${size} bytes`);
+    return { first, last: performance.now() - from };
+  },
+  loaded: () => new Promise(resolve => {
+    const look = () => {
+      const [{ loadEventEnd: ms }] = performance.getEntriesByType('navigation');
+      if (ms > 0) resolve({ ms, ran: window.ran, by: performance.getEntriesByType('resource').filter(entry => entry.workerStart > 0).length });
+      else setTimeout(look, 2);
+    };
+    look();
+  }),
+};
+
+const median = values => [...values].sort((a, b) => a - b)[values.length >> 1];
+
+/** Opens the site once, so that everything is cached. */
+async function prepare(browser, { server, worker }) {
+  const tab = await browser.newPage();
+  await tab.goto(`${server.url}empty.html${worker ? '' : '?plain'}`);
+  if (worker) {
+    await tab.evaluate(async () => {
+      await navigator.serviceWorker.ready;
+      if (!navigator.serviceWorker.controller) await new Promise(resolve => { navigator.serviceWorker.oncontrollerchange = resolve; });
+    });
+    await tab.goto(`${server.url}empty.html`);
+  }
+  await tab.evaluate(inPage.sequence, names);
+  for (const name of ['big.bin', 'huge.bin']) await tab.evaluate(inPage.sequence, [name]);
+  await tab.goto(`${server.url}index.html${worker ? '' : '?plain'}`);
+  await tab.evaluate(inPage.loaded);
+  await tab.close();
+}
+
+async function pass(running, table, { name, server, worker }) {
+  const { browser, kind } = running;
+  const add = (what, value) => table.add(`${kind}: ${what}: ${name}`, value, 'ms');
+  const query = worker ? '' : '?plain';
+  const tab = await browser.newPage();
+  await tab.goto(`${server.url}empty.html${query}`);
+  await tab.evaluate(inPage.sequence, names.slice(0, 20));
+  const figures = { all: [], one: [], big: [], load: [] };
+  for (let i = 0; i < REPEAT; i++) {
+    figures.all.push(await tab.evaluate(inPage.all, names));
+    figures.one.push(median(await tab.evaluate(inPage.sequence, names)));
+    figures.big.push(median(await tab.evaluate(inPage.sequence, ['big.bin'])));
+  }
+  add('200 x 10 KiB at once', median(figures.all));
+  add('one 10 KiB fetch after another', median(figures.one));
+  add('5 MiB', median(figures.big));
+  const huge = await tab.evaluate(inPage.stream, 'huge.bin', HUGE);
+  add('64 MiB, first byte', huge.first);
+  add('64 MiB, last byte', huge.last);
+  // Each load in a new tab: a renderer's memory cache would keep the scripts from the worker.
+  const load = async cold => {
+    const other = await browser.newPage();
+    if (cold) await stopServiceWorkers(running, tab);
+    else await tab.evaluate(inPage.sequence, names.slice(0, 3));
+    await other.goto(`${server.url}index.html${query}`);
+    const { ms, ran, by } = await other.evaluate(inPage.loaded);
+    await other.close();
+    if (ran !== names.length || (worker && by < names.length)) throw new Error(`${name}: ${ran} scripts ran, ${by} came from the worker`);
+    return ms;
+  };
+  await load(false);
+  for (let i = 0; i < REPEAT; i++) figures.load.push(await load(false));
+  add('page with 200 scripts', median(figures.load));
+  if (worker) {
+    const first = [], loads = [];
+    for (let i = 0; i < COLD; i++) {
+      await stopServiceWorkers(running, tab);
+      first.push((await tab.evaluate(inPage.sequence, [names[i]]))[0]);
+    }
+    add('first fetch after the worker was stopped', median(first));
+    for (let i = 0; i < REPEAT; i++) loads.push(await load(true));
+    add('page with 200 scripts after the worker was stopped', median(loads));
+  }
+  await tab.close();
+}
+
+const table = new Table();
+const all = await cases();
+for (const kind of BROWSERS) {
+  const running = await launch(kind, { prefs: { 'privacy.reduceTimerPrecision': false } });
+  await running.browser.newPage();
+  for (const one of all) {
+    one.server = await serve(one.folder);
+    await within(120_000, `${one.name} to be cached`, prepare(running.browser, one));
+  }
+  for (let run = 0; run < RUNS; run++) {
+    for (const one of all) await within(240_000, `a pass of ${one.name}`, pass(running, table, one));
+  }
+  await running.close();
+  for (const { server } of all) server.stop();
+  if (all.some(({ name }) => name === 'Peerage')) {
+    for (const what of table.names(`${kind}: `, ': Peerage')) {
+      for (const { name } of all) {
+        if (name !== 'Peerage' && table.has(`${kind}: ${what}: ${name}`)) {
+          table.addRatio(`${kind}: ${what}: Peerage / ${name}`, `${kind}: ${what}: Peerage`, `${kind}: ${what}: ${name}`);
+        }
+      }
+    }
+  }
+}
+table.print();
+process.exit();
