@@ -25,7 +25,10 @@ pub fn plan(html: &[u8], headers: &[(String, String)], script: &str) -> Plan {
     }
     for (name, value) in headers {
         let blocked = match name.to_ascii_lowercase().as_str() {
-            "content-security-policy" => value.split(',').any(|policy| !allows_own_scripts(policy)),
+            // A policy that only reports would be told of the tag.
+            "content-security-policy" | "content-security-policy-report-only" => {
+                value.split(',').any(|policy| !allows_own_scripts(policy))
+            }
             "integrity-policy" => value.contains("script"),
             _ => false,
         };
@@ -50,6 +53,14 @@ pub fn allows_own_scripts(policy: &str) -> bool {
             (name == wanted).then(|| sources.split_ascii_whitespace().map(str::to_owned).collect::<Vec<_>>())
         })
     };
+    // The script names its own policy (W3C Trusted Types, section 4.3), without which it can start no worker.
+    if directive("trusted-types").is_some_and(|names| !names.iter().any(|name| name == "*" || name == "peerage")) {
+        return false;
+    }
+    // In an origin of its own the document has no worker.
+    if directive("sandbox").is_some_and(|flags| !flags.iter().any(|flag| flag == "allow-same-origin")) {
+        return false;
+    }
     let Some(sources) =
         directive("script-src-elem").or_else(|| directive("script-src")).or_else(|| directive("default-src"))
     else {
@@ -147,11 +158,18 @@ mod tests {
             ("script-src-elem 'none'; script-src 'self'", false),
             ("SCRIPT-SRC 'SELF'", true),
             ("script-src https://cdn.example", false),
+            ("require-trusted-types-for 'script'", true),
+            ("sandbox allow-scripts", false),
+            ("sandbox allow-scripts allow-same-origin", true),
+            ("trusted-types default 'allow-duplicates'", false),
+            ("trusted-types default peerage; script-src 'self'", true),
         ] {
             assert_eq!(allows_own_scripts(policy), allowed, "{policy}");
             let headers = [("content-security-policy".to_owned(), policy.to_owned())];
             let blocked = matches!(plan(b"<head>", &headers, SCRIPT), Plan::Blocked(_));
             assert_eq!(blocked, !allowed);
+            let reporting = [("content-security-policy-report-only".to_owned(), policy.to_owned())];
+            assert_eq!(matches!(plan(b"<head>", &reporting, SCRIPT), Plan::Blocked(_)), !allowed);
             let meta = format!("<head><meta http-equiv=\"Content-Security-Policy\" content=\"{policy}\">");
             assert_eq!(matches!(plan(meta.as_bytes(), &[], SCRIPT), Plan::Blocked(_)), !allowed, "{meta}");
         }

@@ -145,9 +145,9 @@ async fn navigate(
         let resulting = resulting.to_owned();
         inner.pin(&resulting, Pin::Pass);
         wasm_bindgen_futures::spawn_local(async move {
-            if let Ok(Refreshed::Confirmed) = Inner::refreshed(refreshing).await
-                && let Some(number) = inner.site.borrow().current
-            {
+            let Ok(Refreshed::Confirmed) = Inner::refreshed(refreshing).await else { return };
+            let current = inner.site.borrow().current;
+            if let Some(number) = current {
                 inner.site.borrow_mut().pin(&resulting, Pin::Version(number));
             }
         });

@@ -9,10 +9,10 @@
 //   run       a function for the page: `run(lab, base, extra)` with `window.lab` (lab.mjs), the folder's URL path and
 //             `{other}`, the address of another origin. What it returns is compared.
 //   page      a path below the folder that is opened instead as the tab's document; `run` then runs in that document, and
-//             without one `lab.inside` does.
+//             without one `lab.inside` does. `drive(visitor)` goes on from outside of the page.
 //   needs     'network': the case is about what isn't listed, so it is not run offline or from peers.
 //   differs   `{field: reason}`: a difference that no worker can hide. It must be there, so that the note goes with it;
-//             `{field: {reason, states, kinds}}` for some states or browsers only.
+//             `{field: {reason, states, kinds}}` for some states or browsers only; `sometimes` where it's a matter of time.
 //   requests  `{file, cold, warm}`: how many requests for the file reach the origin behind Peerage.
 import { defineLab } from './lab.mjs';
 import { PATIENCE, within } from './wait.mjs';
@@ -64,6 +64,7 @@ export async function observe(visitor, base, cases, extra = {}) {
 
 async function runOne(visitor, base, one, extra, run = one.run) {
   const from = visitor.log.length;
+  const started = performance.now();
   // Text for the debugger's door, not for `eval`: a document's own policy has no say in it.
   const value = await within(30_000, folderOf(one), visitor.page.evaluate(`(async () => {
     try {
@@ -76,6 +77,7 @@ async function runOne(visitor, base, one, extra, run = one.run) {
       await new Promise(resolve => { setTimeout(resolve); });
     }
   })()`)).catch(error => ({ threw: error.message }));
+  if (process.env.PEERAGE_VERBOSE) console.error(`${Math.round(performance.now() - started)} ms ${folderOf(one)}`);
   return { value, console: consoleSince(visitor, from) };
 }
 
@@ -86,13 +88,23 @@ async function openOne(visitor, base, one, extra) {
   if (response?.error !== undefined) return { value: response, console: consoleSince(visitor, from) };
   await visitor.page.evaluate(defineLab);
   const { value } = await runOne(visitor, base, one, extra, one.run ?? (lab => lab.inside(window)));
+  if (one.drive) value.driven = await one.drive(visitor).catch(error => ({ threw: error.message }));
   return { value, console: consoleSince(visitor, from) };
 }
 
-/** The console's lines, in an order of their own: those of several processes come as they come. */
+/**
+ * The console's lines, in an order of their own: those of several processes come as they come. Left out is what no worker
+ * can hide: what Firefox says there of an intercepted request that failed, was given up, or was refused by the page, in
+ * the place of its own words; Chromium's name for an error of the network, which a worker can't pass on; and what both
+ * say of a tracker that can't be reached.
+ */
 function consoleSince(visitor, from) {
-  return visitor.log.slice(from).filter(({ type }) => type !== 'worker').map(({ type, text }) => `${type}: ${text.split('\n')[0]}`).sort();
+  const lines = visitor.log.slice(from).filter(({ type, text }) => type !== 'worker' && !text.includes('/peerage/tracker'))
+    .map(({ type, text }) => `${type}: ${text.split('\n')[0].replace(/net::ERR_\w+/, 'a network error')}`).sort();
+  return lines.some(line => line.includes('A ServiceWorker ')) ? INTERCEPTED : lines;
 }
+
+const INTERCEPTED = ['of an intercepted request'];
 
 /** Without what differs between two loads of any server: its port, the date. */
 function normal(observation, base) {
@@ -120,10 +132,11 @@ export function compare({ state, kind, direct, behind, everywhere, used }) {
   for (const [one, wanted] of direct) {
     const actual = behind.get(one);
     if (actual === undefined) continue;
-    const known = Object.entries({ ...everywhere, ...one.differs }).filter(([, note]) => (
+    const known = [...Object.entries(one.differs ?? {}), ...Object.entries(everywhere)].filter(([, note]) => (
       (note.states ?? STATES).includes(state) && (note.kinds ?? [kind]).includes(kind)));
     const hit = new Set();
     for (const field of new Set([...Object.keys(wanted), ...Object.keys(actual)])) {
+      if (field.startsWith('console') && actual['console.0'] === INTERCEPTED[0]) continue;
       if (Object.is(wanted[field], actual[field])) continue;
       const note = known.find(([name]) => `.${field}.`.includes(`.${name}.`));
       if (note !== undefined) {
@@ -132,7 +145,7 @@ export function compare({ state, kind, direct, behind, everywhere, used }) {
       } else found.push({ case: folderOf(one), state, field, direct: wanted[field], behind: actual[field] });
     }
     for (const [name, note] of Object.entries(one.differs ?? {})) {
-      if (!hit.has(name) && known.some(([field]) => field === name)) {
+      if (!hit.has(name) && !note.sometimes && known.some(([, other]) => other === note)) {
         found.push({ case: folderOf(one), state, field: name, direct: 'equal', behind: `equal, though the list says: ${note.reason ?? note}` });
       }
     }

@@ -86,7 +86,7 @@ export class Front {
   }
 
   #answer(request, response) {
-    const path = decodeURIComponent(new URL(request.url, this.url).pathname);
+    const path = decoded(new URL(request.url, this.url).pathname);
     const seen = this.seen.get(path) ?? { requests: 0, bytes: 0, methods: [] };
     this.seen.set(path, seen);
     seen.requests += 1;
@@ -166,6 +166,15 @@ export function slowly(rate) {
 /** A rule for {@link Front.when}: the right headers, and a connection that breaks after `bytes` of the body. */
 export function cutAfter(bytes) {
   return (_, __, pass) => pass(answer => ({ ...answer, cut: bytes }));
+}
+
+/** A path decoded where that is possible. */
+function decoded(path) {
+  try {
+    return decodeURIComponent(path);
+  } catch {
+    return path;
+  }
 }
 
 async function collect(stream) {

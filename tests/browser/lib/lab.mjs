@@ -67,7 +67,7 @@ export function defineLab() {
         request.onprogress = ({ lengthComputable, total, loaded }) => { progress = { lengthComputable, total, loaded }; };
         request.onloadend = async () => resolve({
           events, progress, status: request.status, statusText: request.statusText, url: request.responseURL,
-          headers: request.getAllResponseHeaders().trim().split('\r\n').sort(),
+          headers: Object.fromEntries(request.getAllResponseHeaders().trim().split('\r\n').map(line => line.split(/: (.*)/s))),
           body: request.response instanceof ArrayBuffer ? await lab.hash(request.response) : request.response instanceof Blob ? request.response.type : typeof request.response,
         });
         request.open(method, url);
@@ -84,10 +84,7 @@ export function defineLab() {
       const came = new Promise(resolve => {
         for (const name of events) element.addEventListener(name, () => resolve(name), { once: true });
       });
-      for (const [name, value] of Object.entries(properties)) {
-        if (name in element && !(name in element.attributes) && typeof element[name] !== 'object') element[name] = value;
-        else element.setAttribute(name, value);
-      }
+      for (const [name, value] of Object.entries(properties)) element.setAttribute(name, value);
       into.append(element);
       added.push(element);
       const event = await within(8000, came);
