@@ -1,7 +1,7 @@
 // A deploy while a tab is open: the old tab still gets its old files, the next navigation gets the new version whole, and
 // no document ever mixes two.
 import assert from 'node:assert/strict';
-import { copyFileSync, cpSync, renameSync } from 'node:fs';
+import { copyFileSync, cpSync, readdirSync, renameSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { filesBelow, html } from './lib/site.mjs';
 import { story } from './lib/story.mjs';
@@ -95,6 +95,41 @@ story('no document mixes two versions while releases follow each other', async (
   }
   stage.report(`releases seen: ${[...seen]}`);
   assert.ok(seen.size > 1);
+});
+
+story('after a rollback, and behind a cache that is late, a document consists of one release', async (stage, kind) => {
+  const site = await stage.site(release(1));
+  const [live, first] = [stage.folder('live'), stage.folder('first')];
+  upload(site, live);
+  cpSync(live, first, { recursive: true });
+  const front = await stage.front(await stage.serve(live));
+  const visitor = await stage.visitor(kind);
+  await visitor.enter(front.url);
+  assert.deepEqual(await releases(visitor, parts(0, 3)), [1]);
+
+  site.write(release(2));
+  await site.publish();
+  upload(site, live);
+  await until('the second release', async () => {
+    await visitor.page.reload();
+    return (await releases(visitor, parts(0, 3))).join() === '2';
+  });
+
+  // An edge that has the old script still, under the new root.
+  const stale = front.when('/app.js', (_, __, pass) => pass(answer => ({ ...answer, body: Buffer.from(release(1)['app.js']) })));
+  await visitor.page.reload();
+  assert.deepEqual(await releases(visitor, parts(0, PARTS)), [2], 'behind a late cache');
+  stale();
+
+  // The whole folder is put back as it was, its root too: what the visitor has seen since is nothing to go by.
+  for (const name of readdirSync(live)) rmSync(`${live}/${name}`, { recursive: true });
+  cpSync(first, live, { recursive: true });
+  await until('the first release again, as without a worker', async () => {
+    await visitor.page.reload();
+    const found = await releases(visitor, parts(0, PARTS));
+    assert.equal(found.length, 1, `a document mixes the releases ${found}`);
+    return found[0] === 1;
+  });
 });
 
 story('a retired site makes the visitor who returns unregister', async (stage, kind) => {

@@ -153,6 +153,36 @@ const cases = [
   { name: 'a document that is made anew each time', server: { it: (_, response) => answer(response, 200, { 'content-type': 'text/html; charset=utf-8', 'cache-control': 'no-store' }, page('made anew', '<script src="part.js"></script>')) }, files: base => ({ 'part.js': `document.title += ${JSON.stringify(base)};` }), page: 'it' },
   { name: 'an error as a document', server: { it: (_, response) => answer(response, 500, { 'content-type': 'text/html; charset=utf-8' }, page('broken')) }, page: 'it' },
   {
+    // The frame has a worker of its own there, where the browser lets it: storage is kept apart for each embedding site.
+    name: 'a frame in a page of another site', page: 'frame.html',
+    files: base => ({
+      'frame.html': page(base, `<script type="module">
+        if (top !== window) {
+          const workers = navigator.serviceWorker;
+          try {
+            if (location.hash === '#behind') {
+              await workers.register('/peerage-sw.js');
+              if (!workers.controller) await new Promise(resolve => { workers.addEventListener('controllerchange', resolve); setTimeout(resolve, 3000); });
+            }
+          } catch {}
+          const response = await fetch('data.bin');
+          parent.postMessage({ status: response.status, type: response.type, length: response.headers.get('content-length'), size: (await response.arrayBuffer()).byteLength, origin, referrer: document.referrer, cookie: document.cookie, text: document.body.textContent.trim().slice(0, 30) }, '*');
+        }
+      </script>`),
+      'data.bin': 200_000,
+      'outer.html': page('another site', '<script>window.said = new Promise(resolve => { onmessage = event => resolve(event.data); }); document.body.append(Object.assign(document.createElement("iframe"), { src: decodeURIComponent(location.hash.slice(1)) }));</script>'),
+    }),
+    drive: async (visitor, { other }) => {
+      const { page: tab } = visitor;
+      const behind = await tab.evaluate(() => navigator.serviceWorker.controller !== null);
+      const outer = new URL(new URL('outer.html', tab.url()).pathname, other);
+      outer.hostname = 'localhost';
+      outer.hash = encodeURIComponent(`${tab.url()}${behind ? '#behind' : ''}`);
+      await visitor.goto(outer.href);
+      return tab.evaluate(() => Promise.race([window.said, new Promise(resolve => { setTimeout(resolve, 10_000, 'nothing said'); })]));
+    },
+  },
+  {
     name: 'the worker\'s own files', run: async (lab) => Promise.all(['/peerage-sw.js', '/peerage/root.jws', '/peerage/none', '/peerage/'].map(url => lab.look(url))),
   },
   { name: 'blob and data URLs', run: async lab => [await lab.look(URL.createObjectURL(new Blob(['x'], { type: 'text/plain' }))).then(({ status, headers, body }) => ({ status, headers, body })), await lab.look('data:text/plain,hello')] },

@@ -9,7 +9,7 @@
 //   run       a function for the page: `run(lab, base, extra)` with `window.lab` (lab.mjs), the folder's URL path and
 //             `{other}`, the address of another origin. What it returns is compared.
 //   page      a path below the folder that is opened instead as the tab's document; `run` then runs in that document, and
-//             without one `lab.inside` does. `drive(visitor)` goes on from outside of the page.
+//             without one `lab.inside` does. `drive(visitor, extra)` goes on from outside of the page.
 //   needs     'network': the case is about what isn't listed, so it is not run offline or from peers.
 //   differs   `{field: reason}`: a difference that no worker can hide. It must be there, so that the note goes with it;
 //             `{field: {reason, states, kinds}}` for some states or browsers only; `sometimes` where it's a matter of time.
@@ -88,7 +88,7 @@ async function openOne(visitor, base, one, extra) {
   if (response?.error !== undefined) return { value: response, console: consoleSince(visitor, from) };
   await visitor.page.evaluate(defineLab);
   const { value } = await runOne(visitor, base, one, extra, one.run ?? (lab => lab.inside(window)));
-  if (one.drive) value.driven = await one.drive(visitor).catch(error => ({ threw: error.message }));
+  if (one.drive) value.driven = await one.drive(visitor, extra).catch(error => ({ threw: error.message }));
   return { value, console: consoleSince(visitor, from) };
 }
 
