@@ -154,7 +154,7 @@ const cases = [
   { name: 'an error as a document', server: { it: (_, response) => answer(response, 500, { 'content-type': 'text/html; charset=utf-8' }, page('broken')) }, page: 'it' },
   {
     // The frame has a worker of its own there, where the browser lets it: storage is kept apart for each embedding site.
-    name: 'a frame in a page of another site', page: 'frame.html',
+    name: 'a frame in a page of another site', page: 'frame.html', differs: { controlled: 'a page can see that it has a worker' },
     files: base => ({
       'frame.html': page(base, `<script type="module">
         if (top !== window) {
@@ -166,7 +166,7 @@ const cases = [
             }
           } catch {}
           const response = await fetch('data.bin');
-          parent.postMessage({ status: response.status, type: response.type, length: response.headers.get('content-length'), size: (await response.arrayBuffer()).byteLength, origin, referrer: document.referrer, cookie: document.cookie, text: document.body.textContent.trim().slice(0, 30) }, '*');
+          parent.postMessage({ status: response.status, type: response.type, length: response.headers.get('content-length'), size: (await response.arrayBuffer()).byteLength, origin, controlled: Boolean(navigator.serviceWorker.controller), referrer: document.referrer, cookie: document.cookie, text: document.body.textContent.trim().slice(0, 30) }, '*');
         }
       </script>`),
       'data.bin': 200_000,
