@@ -20,6 +20,9 @@ mod bundle {
 
     const TARGET: &str = "wasm32-unknown-unknown";
 
+    /// `sha2`'s loop instead of its unrolled rounds, 6 KB smaller: the bundle hashes names with it, bytes by WebCrypto.
+    const FLAGS: &str = "--cfg=sha2_backend_soft=\"compact\"";
+
     pub(super) fn build() {
         let root = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets CARGO_MANIFEST_DIR"));
         let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
@@ -101,6 +104,7 @@ mod bundle {
                 cargo.env_remove(&key);
             }
         }
+        cargo.env("CARGO_ENCODED_RUSTFLAGS", FLAGS);
         match cargo.output() {
             Ok(o) if o.status.success() => {}
             Ok(o) => fail(&format!("the browser bundle did not compile:\n{}", String::from_utf8_lossy(&o.stderr))),

@@ -4,8 +4,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64ct::{Base64, Encoding as _};
 use sha2::Digest as _;
 
 /// A SHA-256 digest (FIPS 180-4), 32 bytes.
@@ -53,7 +52,7 @@ impl Digest {
 /// The SRI text form, `sha256-<base64>`.
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "sha256-{}", STANDARD.encode(self.0))
+        write!(f, "sha256-{}", Base64::encode_string(&self.0))
     }
 }
 
@@ -73,7 +72,7 @@ impl FromStr for Digest {
 
     fn from_str(text: &str) -> Result<Self, NotADigest> {
         let base64 = text.strip_prefix("sha256-").ok_or(NotADigest)?;
-        let bytes = STANDARD.decode(base64).map_err(|_| NotADigest)?;
+        let bytes = Base64::decode_vec(base64).map_err(|_| NotADigest)?;
         Self::from_slice(&bytes).ok_or(NotADigest)
     }
 }

@@ -16,10 +16,10 @@
 //! | module | what for |
 //! | --- | --- |
 //! | [`digest`], [`manifest`], [`pieces`], [`verify`] | what a site consists of, and how untrusted bytes become trusted |
-//! | [`headers`], [`inject`], [`route`], [`site`], [`store`], [`transfer`] | answering a page's requests |
+//! | [`headers`], [`inject`], [`observed`], [`route`], [`site`], [`store`], [`transfer`] | answering a page's requests |
 //! | [`mesh`], [`port`], [`wire`] | exchanging pieces with other visitors |
 //! | [`tracker`] | introducing visitors to each other |
-//! | [`rng`], [`sorted`], [`Millis`] | chance, small collections and time, without globals |
+//! | [`json`], [`rng`], [`sorted`], [`Millis`] | reading JSON, chance, small collections and time, without globals |
 //!
 //! The core is a library without IO, clock, randomness or async: its machines have three doors, `handle(input, now)`,
 //! `poll() -> Option<Output>` and `deadline() -> Option<Millis>`. Drivers carry out what they ask: `sw/` in the browser,
@@ -29,8 +29,10 @@
 pub mod digest;
 pub mod headers;
 pub mod inject;
+pub mod json;
 pub mod manifest;
 pub mod mesh;
+pub mod observed;
 pub mod pieces;
 pub mod port;
 pub mod replay;

@@ -399,9 +399,10 @@ impl Mesh {
                 }
             }
             Message::Hello(_) => return Err(Reason::Malformed),
-            Message::Have(prefixes) => {
+            Message::Have(mut prefixes) => {
                 let room = MAX_HAVE.saturating_sub(neighbour.have.len());
-                neighbour.have.extend(prefixes.into_iter().take(room));
+                prefixes.truncate(room);
+                neighbour.have.extend(prefixes);
                 let first = !std::mem::replace(&mut neighbour.introduced, true);
                 self.downloads.touch();
                 if first {
@@ -409,9 +410,7 @@ impl Mesh {
                 }
             }
             Message::Unhave(prefixes) => {
-                for prefix in prefixes {
-                    neighbour.have.remove(&prefix);
-                }
+                neighbour.have.remove_all(prefixes);
                 self.downloads.touch();
             }
             Message::Choke | Message::Unchoke => {

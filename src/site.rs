@@ -6,15 +6,13 @@
 //! key, an older version, an SPA's HTML) means that the owner left the path we know: everything passes through until a
 //! good root is seen, and never are old files served for ever (promise 3).
 
-use serde::{Deserialize, Serialize};
-
 use crate::manifest::{BadRoot, Root};
 use crate::port::Stats;
 use crate::sorted::Map;
+use crate::wire::{BadMessage, Reader, put_text};
 
 /// What a tab's requests are answered with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pin {
     /// This version of the site.
     Version(u64),
@@ -43,8 +41,7 @@ pub enum Verdict {
 }
 
 /// The visitor's answer to the bar.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Answer {
     /// Not asked yet, or no answer.
     #[default]
@@ -55,9 +52,19 @@ pub enum Answer {
     Denied,
 }
 
+impl Answer {
+    /// Its name in `docs/protocol.md`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Unasked => "unasked",
+            Self::Granted => "granted",
+            Self::Denied => "denied",
+        }
+    }
+}
+
 /// Bytes since this browser first came, by where they came from or went.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Bytes {
     /// Read from the cache.
     pub cache: u64,
@@ -75,8 +82,7 @@ pub struct Bytes {
 ///
 /// It lies in storage that any script of the same origin can write: a version floor and a consent are remembered here,
 /// not defended.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Site {
     /// The roots of the versions that are whole or in use, as compact JWS, by version.
     pub roots: Map<u64, String>,
@@ -102,7 +108,7 @@ pub struct Site {
 
 /// How far one mesh's figures, which count from its start, have been added up. It outlives the worker, as the mesh does:
 /// neither a worker that wakes nor a mesh that is new must make a byte count twice, or not at all.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Counted {
     mesh: [u8; 20],
     up: u64,
@@ -110,7 +116,88 @@ struct Counted {
     rejected: u64,
 }
 
+/// The first byte of what [`Site::encode`] writes.
+const FORM: u8 = 1;
+
 impl Site {
+    /// As bytes, to be stored.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = vec![FORM];
+        let put = |out: &mut Vec<u8>, number: u64| out.extend(number.to_le_bytes());
+        put(&mut out, self.roots.len() as u64);
+        for (&version, text) in self.roots.iter() {
+            put(&mut out, version);
+            put_text(&mut out, text);
+        }
+        put(&mut out, self.pins.len() as u64);
+        for (client, pin) in self.pins.iter() {
+            put_text(&mut out, client);
+            let (pinned, version) = if let Pin::Version(version) = pin { (1, *version) } else { (0, 0) };
+            out.push(pinned);
+            put(&mut out, version);
+        }
+        out.push(u8::from(self.current.is_some()));
+        out.push(u8::from(self.passing.is_some()));
+        put_text(&mut out, self.passing.as_deref().unwrap_or_default());
+        out.push(match self.consent {
+            Answer::Unasked => 0,
+            Answer::Granted => 1,
+            Answer::Denied => 2,
+        });
+        out.push(u8::from(self.paused));
+        out.extend(self.counted.mesh);
+        let Bytes { cache, peer, origin, uploaded, wasted } = self.bytes;
+        let Counted { up, wasted: mesh_wasted, rejected, .. } = self.counted;
+        let current = self.current.unwrap_or_default();
+        for number in
+            [current, self.floor, cache, peer, origin, uploaded, wasted, self.rejected, up, mesh_wasted, rejected]
+        {
+            put(&mut out, number);
+        }
+        out
+    }
+
+    /// Reads what [`Site::encode`] wrote; what is damaged is as good as nothing: the site is new.
+    pub fn decode(bytes: &[u8]) -> Self {
+        Self::read(bytes).unwrap_or_default()
+    }
+
+    fn read(bytes: &[u8]) -> Result<Self, BadMessage> {
+        let mut from = Reader::new(bytes);
+        let mut site = Self::default();
+        if from.u8()? != FORM {
+            return Err(BadMessage::Field);
+        }
+        for _ in 0..from.u64()? {
+            let version = from.u64()?;
+            site.roots.insert(version, from.text()?);
+        }
+        for _ in 0..from.u64()? {
+            let (client, pinned, version) = (from.text()?, from.u8()?, from.u64()?);
+            site.pins.insert(client, if pinned == 1 { Pin::Version(version) } else { Pin::Pass });
+        }
+        let (has_current, passes) = (from.u8()? == 1, from.u8()? == 1);
+        site.passing = Some(from.text()?).filter(|_| passes);
+        site.consent = match from.u8()? {
+            0 => Answer::Unasked,
+            1 => Answer::Granted,
+            2 => Answer::Denied,
+            _ => return Err(BadMessage::Field),
+        };
+        site.paused = from.u8()? == 1;
+        site.counted.mesh = from.array()?;
+        site.current = Some(from.u64()?).filter(|_| has_current);
+        let Bytes { cache, peer, origin, uploaded, wasted } = &mut site.bytes;
+        let Counted { up, wasted: mesh_wasted, rejected, .. } = &mut site.counted;
+        for number in
+            [&mut site.floor, cache, peer, origin, uploaded, wasted, &mut site.rejected, up, mesh_wasted, rejected]
+        {
+            *number = from.u64()?;
+        }
+        from.end()?;
+        Ok(site)
+    }
+
     /// Judges a root whose signature matched, and remembers what follows for later roots.
     pub fn judge(&self, root: &Root, word: Word, now: u64) -> Result<Verdict, BadRoot> {
         if root.version < self.floor {
@@ -190,6 +277,8 @@ impl Site {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::digest::Digest;
+    use crate::manifest::{FORMAT, Policy};
     use crate::port::Reason;
     use crate::wire::NodeId;
 
@@ -208,16 +297,36 @@ mod tests {
         assert!(site.count(&figures(1, 100, 1)));
         assert!(!site.count(&figures(1, 100, 1)), "nothing new");
         // The worker was stopped and wakes: what it remembers, the mesh's figures included, comes from its storage.
-        let stored = serde_json::to_string(&site).unwrap();
-        let mut site: Site = serde_json::from_str(&stored).unwrap();
+        let mut site = Site::decode(&site.encode());
         assert!(site.count(&figures(1, 150, 1)));
         assert_eq!((site.bytes.uploaded, site.bytes.wasted, site.rejected), (150, 15, 1));
         // A new mesh that happens to have sent as much, or more.
         assert!(site.count(&figures(2, 150, 1)));
         assert_eq!((site.bytes.uploaded, site.bytes.wasted, site.rejected), (300, 30, 2));
     }
-    use crate::digest::Digest;
-    use crate::manifest::{FORMAT, Policy};
+
+    #[test]
+    fn what_is_remembered_is_read_and_what_is_damaged_is_a_new_site() {
+        let mut site = at(5);
+        assert_eq!(Site::decode(&site.encode()), site);
+        site.switch(7, "another jws".into());
+        site.pin("tab", Pin::Version(5));
+        site.pin("other", Pin::Pass);
+        site.pass(&BadRoot::Signature);
+        (site.consent, site.paused, site.rejected) = (Answer::Denied, true, 9);
+        site.bytes = Bytes { cache: 1, peer: 2, origin: 3, uploaded: 4, wasted: u64::MAX };
+        site.counted = Counted { mesh: [6; 20], up: 10, wasted: 11, rejected: 12 };
+        let bytes = site.encode();
+        assert_eq!(Site::decode(&bytes), site);
+        for cut in 0..bytes.len() {
+            assert_eq!(Site::decode(&bytes[..cut]), Site::default());
+        }
+        for at in 0..bytes.len() {
+            let mut damaged = bytes.clone();
+            damaged[at] = 0xff;
+            Site::decode(&damaged);
+        }
+    }
 
     fn root(version: u64) -> Root {
         Root {

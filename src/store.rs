@@ -6,11 +6,9 @@
 //! memory and written as one small snapshot. It may be older than the segments, so each segment also carries its own
 //! line of the table ([`Segment::describe`]), and a worker that finds itself started without a clean snapshot reads those.
 
-use std::collections::BTreeMap;
-
 use crate::digest::Digest;
 use crate::manifest::Piece;
-use crate::sorted::Map;
+use crate::sorted::{self, Map};
 
 /// Most bytes in a segment, unless a single piece is larger.
 pub const SEGMENT_BYTES: u64 = 4 << 20;
@@ -21,7 +19,7 @@ const MAX_SEGMENTS: u32 = 1 << 20;
 const MAX_PIECES_A_SEGMENT: u32 = 1 << 16;
 
 /// Where a piece lies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
     /// Number of the segment.
     pub segment: u64,
@@ -60,6 +58,15 @@ impl Segment {
         out
     }
 
+    /// Where its pieces lie, it being this segment.
+    fn places(&self, number: u64) -> impl Iterator<Item = (Digest, Place)> {
+        self.pieces.iter().scan(0, move |next: &mut u32, piece| {
+            let offset = *next;
+            *next = offset.saturating_add(piece.len);
+            Some((piece.digest, Place { segment: number, offset, len: piece.len }))
+        })
+    }
+
     /// Reads what [`Segment::describe`] wrote; the rest of the bytes comes along.
     pub fn read(bytes: &[u8]) -> Option<(Self, &[u8])> {
         let (share, rest) = bytes.split_first()?;
@@ -84,7 +91,7 @@ impl Segment {
 #[derive(Clone, Debug, Default)]
 pub struct Store {
     segments: Map<u64, Segment>,
-    places: BTreeMap<Digest, Place>,
+    places: Map<Digest, Place>,
     next: u64,
     uses: u64,
     bytes: u64,
@@ -134,13 +141,15 @@ impl Store {
 
     fn put(&mut self, number: u64, segment: Segment) {
         self.remove(number);
+        for (digest, place) in segment.places(number) {
+            self.places.insert(digest, place);
+        }
+        self.list(number, segment);
+    }
+
+    fn list(&mut self, number: u64, segment: Segment) {
         self.next = self.next.max(number);
         self.uses = self.uses.max(segment.used);
-        let mut offset = 0;
-        for piece in &segment.pieces {
-            self.places.insert(piece.digest, Place { segment: number, offset, len: piece.len });
-            offset = offset.saturating_add(piece.len);
-        }
         self.bytes += segment.bytes();
         self.segments.insert(number, segment);
     }
@@ -185,8 +194,7 @@ impl Store {
     /// The segments to delete, least recently used first, so that `budget` bytes are kept at most.
     pub fn over(&self, budget: u64) -> Vec<u64> {
         let mut excess = self.bytes.saturating_sub(budget);
-        let mut by_use: Vec<_> = self.segments.iter().map(|(&n, s)| (s.used, n, s.bytes())).collect();
-        by_use.sort_unstable();
+        let by_use = sorted::sort(self.segments.iter().map(|(&n, s)| (s.used, n, s.bytes())).collect());
         let mut out = Vec::new();
         for (_, number, bytes) in by_use {
             if excess == 0 {
@@ -219,13 +227,19 @@ impl Store {
         if magic != MAGIC || count > MAX_SEGMENTS {
             return None;
         }
+        let mut places = Vec::new();
         let mut store = Self { next: u64::from_le_bytes(*next), ..Self::default() };
         for _ in 0..count {
             let (number, after) = rest.split_first_chunk()?;
-            let (segment, after) = Segment::read(after)?;
-            store.put(u64::from_le_bytes(*number), segment);
+            let (number, (segment, after)) = (u64::from_le_bytes(*number), Segment::read(after)?);
+            if store.segments.contains_key(&number) {
+                return None;
+            }
+            places.extend(segment.places(number));
+            store.list(number, segment);
             rest = after;
         }
+        store.places = Map::of(places);
         rest.is_empty().then_some(store)
     }
 

@@ -4,11 +4,10 @@
 //! themselves are computed by whoever does it fastest (WebCrypto in a browser, `sha2` and `p256` natively); what they
 //! must equal, and what else must hold, is decided here.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde::Deserialize;
+use base64ct::{Base64UrlUnpadded, Encoding as _};
 
 use crate::digest::Digest;
+use crate::json::{self, Object};
 use crate::manifest::{BadManifest, BadRoot, Child, FORMAT, Index, MAX_ROOT_BYTES, Piece, Root, Shard};
 
 /// A value that matched what the origin signed.
@@ -98,18 +97,6 @@ pub struct UnverifiedRoot {
     root: Root,
 }
 
-#[derive(Deserialize)]
-struct Header {
-    alg: String,
-    #[serde(default)]
-    crit: Option<serde_json::Value>,
-}
-
-#[derive(Deserialize)]
-struct Format {
-    format: u32,
-}
-
 impl UnverifiedRoot {
     /// Splits a compact JWS (RFC 7515, section 7.1); white space around it is allowed.
     pub fn parse(bytes: &[u8]) -> Result<Self, BadRoot> {
@@ -123,21 +110,23 @@ impl UnverifiedRoot {
         else {
             return Err(BadRoot::NotAJws("it does not have three parts"));
         };
-        let decode = |part: &str| URL_SAFE_NO_PAD.decode(part).map_err(|_| BadRoot::NotAJws("a part is not base64url"));
-        let header: Header =
-            serde_json::from_slice(&decode(header)?).map_err(|_| BadRoot::NotAJws("its header is not JSON"))?;
-        if header.alg != "ES256" || header.crit.is_some() {
+        let decode =
+            |part: &str| Base64UrlUnpadded::decode_vec(part).map_err(|_| BadRoot::NotAJws("a part is not base64url"));
+        let header = decode(header)?;
+        let mut header = Object::parse(&header).map_err(|_| BadRoot::NotAJws("its header is not JSON"))?;
+        if header.need("alg", json::text).ok().as_deref() != Some("ES256") || header.take("crit").is_some() {
             return Err(BadRoot::NotAJws("its header asks for something else than ES256"));
         }
         let signature =
             decode(signature)?.try_into().map_err(|_| BadRoot::NotAJws("its signature is not 64 bytes long"))?;
         let payload = decode(payload)?;
-        // The format is read by itself first: a later one may have other fields.
-        let Format { format } = serde_json::from_slice(&payload).map_err(|e| BadRoot::Payload(e.to_string()))?;
+        let mut claims = Object::parse(&payload).map_err(BadRoot::Payload)?;
+        // The format is read by itself first: a later one may have other members.
+        let format = claims.need("format", json::small).map_err(BadRoot::Payload)?;
         if format != FORMAT {
             return Err(BadRoot::UnknownFormat(format));
         }
-        let root = serde_json::from_slice(&payload).map_err(|e| BadRoot::Payload(e.to_string()))?;
+        let root = Root::read(format, claims).map_err(BadRoot::Payload)?;
         Ok(Self { text: text.to_owned(), signature, root })
     }
 
@@ -194,7 +183,7 @@ mod tests {
     #[test]
     fn what_is_no_root_is_refused_with_its_reason() {
         let jws = |header: &str, payload: &str, signature: &[u8]| {
-            let b = |x: &[u8]| URL_SAFE_NO_PAD.encode(x);
+            let b = |x: &[u8]| Base64UrlUnpadded::encode_string(x);
             format!("{}.{}.{}", b(header.as_bytes()), b(payload.as_bytes()), b(signature))
         };
         let es256 = r#"{"alg":"ES256"}"#;

@@ -323,6 +323,12 @@ fn put_prefixes(out: &mut Vec<u8>, kind: u8, prefixes: &[u64]) {
     }
 }
 
+/// Puts a text, its length in bytes (u32) before it.
+pub(crate) fn put_text(out: &mut Vec<u8>, text: &str) {
+    out.extend((text.len() as u32).to_le_bytes());
+    out.extend(text.as_bytes());
+}
+
 /// Takes fields off the front of a message.
 pub(crate) struct Reader<'a>(&'a [u8]);
 
@@ -355,6 +361,14 @@ impl<'a> Reader<'a> {
 
     pub(crate) fn digest(&mut self) -> Result<Digest, BadMessage> {
         Ok(Digest(self.array()?))
+    }
+
+    /// What [`put_text`] put.
+    pub(crate) fn text(&mut self) -> Result<String, BadMessage> {
+        let len = self.u32()? as usize;
+        let (text, rest) = self.0.split_at_checked(len).ok_or(BadMessage::Length)?;
+        self.0 = rest;
+        String::from_utf8(text.to_vec()).map_err(|_| BadMessage::Field)
     }
 
     /// How many items of `size` bytes the rest is; an error where it is not a whole number of them.

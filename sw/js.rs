@@ -1,8 +1,9 @@
 //! Small bridges to JavaScript that both drivers use.
 
 use std::cell::RefCell;
+use std::pin::Pin;
 
-use js_sys::{Function, Object, Promise, Reflect, Uint8Array};
+use js_sys::{Array, Function, Object, Promise, Reflect, Uint8Array};
 use peerage::Millis;
 use peerage::digest::Digest;
 use wasm_bindgen::prelude::*;
@@ -48,6 +49,52 @@ pub(crate) fn object(fields: &[(&str, JsValue)]) -> Object {
     object
 }
 
+/// A plain object under construction. Its setters are calls, not inlined copies: objects are built all over the worker.
+pub(crate) struct Fields(Object);
+
+impl Fields {
+    pub(crate) fn new() -> Self {
+        Self(Object::new())
+    }
+
+    #[inline(never)]
+    pub(crate) fn value(self, key: &str, value: JsValue) -> Self {
+        set(&self.0, key, value);
+        self
+    }
+
+    /// Exact up to 2^53.
+    #[inline(never)]
+    pub(crate) fn number(self, key: &str, value: u64) -> Self {
+        self.value(key, (value as f64).into())
+    }
+
+    /// `null` where there is none.
+    #[inline(never)]
+    pub(crate) fn optional(self, key: &str, value: Option<u64>) -> Self {
+        self.value(key, value.map_or(JsValue::NULL, |value| (value as f64).into()))
+    }
+
+    #[inline(never)]
+    pub(crate) fn text(self, key: &str, value: &str) -> Self {
+        self.value(key, value.into())
+    }
+
+    #[inline(never)]
+    pub(crate) fn flag(self, key: &str, value: bool) -> Self {
+        self.value(key, value.into())
+    }
+
+    pub(crate) fn done(self) -> JsValue {
+        self.0.into()
+    }
+}
+
+/// Values as an array.
+pub(crate) fn list(values: impl Iterator<Item = JsValue>) -> JsValue {
+    values.collect::<Array>().into()
+}
+
 /// An error to throw.
 pub(crate) fn error(message: &str) -> JsValue {
     js_sys::Error::new(message).into()
@@ -64,6 +111,26 @@ pub(crate) fn unix_time() -> u64 {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a positive number of seconds")]
     let seconds = (js_sys::Date::now() / 1000.0) as u64;
     seconds
+}
+
+/// Runs a future beside everything else. Boxed, so that the machinery behind it is there once, not once for each future.
+pub(crate) fn spawn(future: impl Future<Output = ()> + 'static) {
+    spawn_boxed(Box::pin(future));
+}
+
+#[inline(never)]
+fn spawn_boxed(future: Pin<Box<dyn Future<Output = ()>>>) {
+    wasm_bindgen_futures::spawn_local(future);
+}
+
+/// Runs a future; a promise of what it leads to. Boxed as in [`spawn`].
+pub(crate) fn promise(future: impl Future<Output = Js<JsValue>> + 'static) -> Promise {
+    promise_boxed(Box::pin(future))
+}
+
+#[inline(never)]
+fn promise_boxed(future: Pin<Box<dyn Future<Output = Js<JsValue>>>>) -> Promise {
+    wasm_bindgen_futures::future_to_promise(future)
 }
 
 /// Waits for a promise.
@@ -84,11 +151,6 @@ pub(crate) async fn sleep(ms: u64) {
 pub(crate) async fn sha256(bytes: &Uint8Array) -> Js<Digest> {
     let digest = Uint8Array::new(&wait(subtle_digest("SHA-256", bytes)).await?);
     Digest::from_slice(&digest.to_vec()).ok_or_else(|| error("WebCrypto gave no SHA-256"))
-}
-
-/// A value of ours as a JavaScript object.
-pub(crate) fn to_js(value: &impl serde::Serialize) -> JsValue {
-    value.serialize(&serde_wasm_bindgen::Serializer::json_compatible()).unwrap_or(JsValue::NULL)
 }
 
 thread_local! {

@@ -24,32 +24,37 @@ use std::rc::Rc;
 
 use js_sys::{Function, Promise};
 use peerage::digest::Digest;
+use peerage::observed::Observed;
 use peerage::site::{Answer, Site};
 use peerage::sorted::Map;
 use peerage::store::Store;
-use serde::Deserialize;
 use wasm_bindgen::prelude::*;
-use wasm_bindgen_futures::{future_to_promise, spawn_local};
 
 use crate::js::{self, Js};
 
-/// What `peerage publish` writes into the worker script.
-#[derive(Debug, Deserialize)]
+/// What `peerage publish` writes into the worker script: the site id, and the site-relative URLs of the bundle's files.
 struct Constants {
     site: String,
-    key: serde_json::Value,
-    wasm: BundleFile,
-    page: BundleFile,
-    mesh: BundleFile,
-    inspector: BundleFile,
+    wasm: String,
+    page: String,
+    mesh: String,
+    inspector: String,
 }
 
-#[derive(Debug, Deserialize)]
-struct BundleFile {
-    url: String,
+impl Constants {
+    fn read(constants: &JsValue) -> Self {
+        let file = |name| js::text(&js::get(constants, name), "url");
+        Self {
+            site: js::text(constants, "site"),
+            wasm: file("wasm"),
+            page: file("page"),
+            mesh: file("mesh"),
+            inspector: file("inspector"),
+        }
+    }
 }
 
-/// One worker's life.
+/// One worker's life: made once in a wasm instance, and never freed before it.
 struct Inner {
     constants: Constants,
     /// Directory URL of the worker script, with a slash at the end.
@@ -67,7 +72,9 @@ struct Inner {
     files: RefCell<Map<Digest, files::File>>,
     link: link::Link,
     report: RefCell<report::Report>,
-    observed: RefCell<respond::Observed>,
+    observed: RefCell<Observed>,
+    /// Headers were observed since they were last written.
+    observed_more: Cell<bool>,
     refreshing: RefCell<Option<Promise>>,
     saving: Cell<bool>,
     /// Segments read lately.
@@ -80,20 +87,18 @@ struct Inner {
 
 /// The worker as `sw.js` sees it.
 #[wasm_bindgen]
-pub struct Worker(Rc<Inner>);
+pub struct Worker(&'static Inner);
 
 /// Wakes a worker: reads what it remembers, and checks the chain from the constant key to the root.
 #[wasm_bindgen]
 pub async fn start_worker(constants: JsValue, scope: String, cache: String, on_trap: Function) -> Js<Worker> {
     js::report_traps(on_trap);
-    let constants: Constants = serde_wasm_bindgen::from_value(constants)?;
     let global: web_sys::ServiceWorkerGlobalScope = js_sys::global().unchecked_into();
     let cache = cache::Cache::open(&cache, &scope).await?;
-    let (key, memory) = futures::join!(versions::import_key(&constants.key), cache.load());
-    let observed = respond::Observed::read(&cache).await;
+    let (key, memory) = futures::join!(versions::import_key(js::get(&constants, "key")), cache.load());
     let scope_path = js::text(&web_sys::Url::new(&scope)?.into(), "pathname");
-    let inner = Rc::new(Inner {
-        constants,
+    let inner: &'static Inner = Box::leak(Box::new(Inner {
+        constants: Constants::read(&constants),
         scope,
         scope_path,
         streams_break_loudly: !global.navigator().user_agent().is_ok_and(|name| name.contains("Gecko/")),
@@ -106,28 +111,28 @@ pub async fn start_worker(constants: JsValue, scope: String, cache: String, on_t
         files: RefCell::default(),
         link: link::Link::default(),
         report: RefCell::default(),
-        observed: RefCell::new(observed),
+        observed: RefCell::new(memory.observed),
+        observed_more: Cell::new(false),
         refreshing: RefCell::default(),
         saving: Cell::new(false),
         open_segments: RefCell::default(),
         budget: Cell::new(files::default_budget()),
         readers: Cell::new(0),
         requests: Cell::new(0),
-    });
+    }));
     inner.load_current().await;
-    let measured = inner.clone();
-    spawn_local(async move { measured.measure_budget().await });
+    js::spawn(inner.measure_budget());
     if memory.dirty {
-        spawn_local(recover(inner.clone()));
+        js::spawn(recover(inner));
     }
     if inner.may_mesh() {
-        spawn_local(link::call(inner.clone()));
+        js::spawn(link::call(inner));
     }
     Ok(Worker(inner))
 }
 
 /// Takes up the segments that a stopped worker had written after its last snapshot.
-async fn recover(inner: Rc<Inner>) {
+async fn recover(inner: &'static Inner) {
     for (number, line) in inner.cache.lines().await {
         let mut store = inner.store.borrow_mut();
         if !store.contains(number) {
@@ -142,8 +147,8 @@ async fn recover(inner: Rc<Inner>) {
 impl Worker {
     /// The install event: the newest root, the manifest, what is to be there before the first request.
     pub fn install(&self) -> Promise {
-        let inner = self.0.clone();
-        future_to_promise(async move {
+        let inner = self.0;
+        js::promise(async move {
             inner.refresh().await?;
             inner.write_memory().await;
             Ok(JsValue::UNDEFINED)
@@ -152,8 +157,8 @@ impl Worker {
 
     /// The activate event: what older workers left and nobody uses goes.
     pub fn activate(&self) -> Promise {
-        let inner = self.0.clone();
-        future_to_promise(async move {
+        let inner = self.0;
+        js::promise(async move {
             inner.tidy().await;
             Ok(JsValue::UNDEFINED)
         })
@@ -161,8 +166,8 @@ impl Worker {
 
     /// A request that the guards let through. Resolves to what the response is made of, or to `undefined`: the network.
     pub fn fetch(&self, event: web_sys::FetchEvent) -> Promise {
-        let inner = self.0.clone();
-        future_to_promise(async move {
+        let inner = self.0;
+        js::promise(async move {
             Ok(match respond::respond(&inner, &event).await {
                 Some(answer) => answer.into_js(),
                 None => JsValue::UNDEFINED,
@@ -172,8 +177,8 @@ impl Worker {
 
     /// A message from a page: see `docs/protocol.md`.
     pub fn message(&self, event: web_sys::ExtendableMessageEvent) -> Promise {
-        let inner = self.0.clone();
-        future_to_promise(async move { report::message(&inner, &event).await })
+        let inner = self.0;
+        js::promise(async move { report::message(&inner, &event).await })
     }
 }
 
@@ -195,14 +200,14 @@ impl Inner {
     }
 
     /// Writes what is to be remembered, a little later, once for many changes.
-    fn save_soon(self: &Rc<Self>) {
+    fn save_soon(&'static self) {
         const LATER_MS: u64 = 400;
         report::tell(self);
         if self.saving.replace(true) {
             return;
         }
-        let inner = self.clone();
-        spawn_local(async move {
+        let inner = self;
+        js::spawn(async move {
             js::sleep(LATER_MS).await;
             inner.saving.set(false);
             inner.write_memory().await;
@@ -210,13 +215,15 @@ impl Inner {
     }
 
     async fn write_memory(&self) {
-        let (site, table) = (serde_json::to_vec(&*self.site.borrow()), self.store.borrow().snapshot());
-        if let Ok(site) = site
-            && let Err(e) = self.cache.save(&site, &table).await
-        {
+        let (site, table) = (self.site.borrow().encode(), self.store.borrow().snapshot());
+        if let Err(e) = self.cache.save(&site, &table).await {
             self.note_error(&format!("what the worker remembers could not be written: {}", describe(&e)));
         }
-        respond::Observed::write(self).await;
+        if self.observed_more.replace(false) {
+            let observed = self.observed.borrow().encode();
+            // A full quota: they are observed again.
+            let _ = self.cache.put_stored("headers", &observed).await;
+        }
     }
 
     /// Something went wrong that a person may want to know.

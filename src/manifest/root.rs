@@ -1,9 +1,10 @@
 //! The root: the only signed thing of a site, under 1 KiB.
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::Policy;
 use crate::digest::Digest;
+use crate::json::{self, BadJson, Object};
 
 /// The format version that this code reads and writes.
 pub const FORMAT: u32 = 1;
@@ -12,7 +13,7 @@ pub const FORMAT: u32 = 1;
 pub const MAX_ROOT_BYTES: usize = 4096;
 
 /// The JWS payload of `peerage/root.jws`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Root {
     /// Format version of the whole manifest: [`FORMAT`].
     pub format: u32,
@@ -33,11 +34,29 @@ pub struct Root {
     /// Their bytes, added up.
     pub bytes: u64,
     /// The owner's decisions.
-    #[serde(default)]
     pub policy: Policy,
     /// The site leaves Peerage: visitors unregister the worker and clean up.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub retired: bool,
+}
+
+impl Root {
+    /// Reads the claims that follow the format in a payload.
+    pub(crate) fn read(format: u32, mut from: Object<'_>) -> Result<Self, BadJson> {
+        Ok(Self {
+            format,
+            site: from.need("site", json::text)?,
+            version: from.need("version", json::number)?,
+            issued: from.need("issued", json::number)?,
+            expires: from.need("expires", json::number)?,
+            index: from.need("index", |value| json::text(value)?.parse().ok())?,
+            key: from.need("key", json::small)?,
+            files: from.need("files", json::number)?,
+            bytes: from.need("bytes", json::number)?,
+            policy: from.get("policy", Object::of)?.map_or_else(|| Ok(Policy::default()), Policy::read)?,
+            retired: from.get("retired", json::flag)?.unwrap_or(false),
+        })
+    }
 }
 
 /// A root that cannot be accepted.
@@ -51,7 +70,7 @@ pub enum BadRoot {
     NotAJws(&'static str),
     /// The payload is not a root's JSON.
     #[error("the root's payload cannot be read: {0}")]
-    Payload(String),
+    Payload(BadJson),
     /// Made by a version of Peerage that this one does not know.
     #[error("the root has format version {0}; this version of Peerage reads {FORMAT}")]
     UnknownFormat(u32),

@@ -1,11 +1,11 @@
 //! A connected, checked peer: what it holds, what it owes us, what it has asked for, and how much it may say.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 
 use super::path::Path;
 use crate::Millis;
 use crate::digest::Digest;
-use crate::sorted::Map;
+use crate::sorted::{Map, Set};
 use crate::wire::{FRAME_HEAD, Hello, MAX_MESSAGE, Message, NodeId};
 
 /// The most prefixes that are remembered of one neighbour: a site of 32 GiB in pieces of 256 KiB, in a few MiB.
@@ -56,7 +56,7 @@ pub(super) struct Neighbour {
     pub(super) double: bool,
     /// It has said what it holds, be it nothing.
     pub(super) introduced: bool,
-    pub(super) have: BTreeSet<u64>,
+    pub(super) have: Set<u64>,
     /// It refuses whatever is asked.
     pub(super) choking: bool,
     /// Open questions to it, by request.
@@ -88,7 +88,7 @@ impl Neighbour {
             pinged: now,
             double,
             introduced: false,
-            have: BTreeSet::new(),
+            have: Set::default(),
             choking: false,
             asks: Map::default(),
             path: Path::default(),

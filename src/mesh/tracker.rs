@@ -7,11 +7,10 @@
 
 use std::collections::VecDeque;
 
-use serde::Deserialize;
-
 use super::Output;
 use crate::Millis;
 use crate::digest::Digest;
+use crate::json::{self, Object, Value, quoted};
 use crate::rng::Rng;
 use crate::sorted::Map;
 use crate::wire::NodeId;
@@ -170,7 +169,7 @@ impl Tracker {
             return None;
         }
         let State::Open { announce, answer_by } = &mut self.state else { return None };
-        let message: Said = serde_json::from_str(text).ok()?;
+        let message = Said::read(text).ok()?;
         if message.failure.is_some() {
             out.push_back(Output::Disconnect { socket });
             self.answered = false;
@@ -337,7 +336,6 @@ impl Tracker {
 }
 
 /// What a tracker may say, in one.
-#[derive(Deserialize)]
 struct Said {
     info_hash: Option<String>,
     peer_id: Option<String>,
@@ -347,22 +345,37 @@ struct Said {
     interval: Option<u64>,
     complete: Option<u64>,
     incomplete: Option<u64>,
-    #[serde(rename = "failure reason")]
     failure: Option<String>,
 }
 
+impl Said {
+    fn read(text: &str) -> Result<Self, json::BadJson> {
+        let mut from = Object::parse(text.as_bytes())?;
+        Ok(Self {
+            info_hash: from.get("info_hash", json::text)?,
+            peer_id: from.get("peer_id", json::text)?,
+            offer_id: from.get("offer_id", json::text)?,
+            offer: from.get("offer", Description::read)?,
+            answer: from.get("answer", Description::read)?,
+            interval: from.get("interval", json::number)?,
+            complete: from.get("complete", json::number)?,
+            incomplete: from.get("incomplete", json::number)?,
+            failure: from.get("failure reason", json::text)?,
+        })
+    }
+}
+
 /// A session description (W3C WebRTC, `RTCSessionDescriptionInit`).
-#[derive(Deserialize)]
 struct Description {
-    #[serde(rename = "type")]
     kind: String,
     sdp: String,
 }
 
-/// A JSON string.
-fn quoted(text: &str) -> String {
-    // A string always has a JSON form.
-    serde_json::to_string(text).unwrap_or_default()
+impl Description {
+    fn read(from: Value<'_>) -> Option<Self> {
+        let mut from = Object::of(from)?;
+        Some(Self { kind: json::text(from.take("type")?)?, sdp: json::text(from.take("sdp")?)? })
+    }
 }
 
 fn to_text(bytes: &[u8; 20]) -> String {

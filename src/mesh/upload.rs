@@ -4,7 +4,7 @@
 //! leave), and goes out frame by frame. Neighbours take turns frame by frame; each one's channel is kept as full as
 //! Chromium's sender likes it, and a token bucket and a budget keep to the site's and the visitor's limits.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::VecDeque;
 
 use super::Output;
 use super::neighbour::{MAX_HAVE, Neighbour, Wanted};
@@ -45,9 +45,9 @@ struct Active {
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Uploads {
-    held: BTreeMap<Digest, Place>,
-    /// What neighbours have not been told yet: prefixes that we now hold, and that we no longer do.
-    news: (BTreeSet<u64>, BTreeSet<u64>),
+    held: Map<Digest, Place>,
+    /// What neighbours have not been told yet: prefixes, and whether we hold them now.
+    news: Map<u64, bool>,
     news_at: Option<Millis>,
     active: Map<u32, Active>,
     last: u32,
@@ -72,8 +72,8 @@ type Outbox = VecDeque<Output>;
 impl Uploads {
     pub(super) fn new(limits: Limits, now: Millis) -> Self {
         let mut new = Self {
-            held: BTreeMap::new(),
-            news: (BTreeSet::new(), BTreeSet::new()),
+            held: Map::default(),
+            news: Map::default(),
             news_at: None,
             active: Map::default(),
             last: 0,
@@ -92,20 +92,22 @@ impl Uploads {
 
     /// The service worker says what can be read.
     pub(super) fn hold(&mut self, full: bool, pieces: &[Held], now: Millis) {
-        let mut before = if full { std::mem::take(&mut self.held) } else { BTreeMap::new() };
+        let before = if full { std::mem::take(&mut self.held) } else { Map::default() };
         for held in pieces {
             if self.held.len() >= MAX_HAVE {
                 break;
             }
             let Held { digest, segment, offset, len } = *held;
             let place = Place { segment, offset, len };
-            let new = self.held.insert(digest, place).is_none() && before.remove(&digest).is_none();
+            let new = self.held.insert(digest, place).is_none() && !before.contains_key(&digest);
             if new {
                 self.tell(digest, true, now);
             }
         }
-        for digest in before.into_keys() {
-            self.tell(digest, false, now);
+        for digest in before.keys() {
+            if !self.held.contains_key(digest) {
+                self.tell(*digest, false, now);
+            }
         }
     }
 
@@ -234,15 +236,7 @@ impl Uploads {
     }
 
     fn tell(&mut self, digest: Digest, held: bool, now: Millis) {
-        let prefix = digest.prefix();
-        let (have, unhave) = &mut self.news;
-        if held {
-            have.insert(prefix);
-            unhave.remove(&prefix);
-        } else {
-            unhave.insert(prefix);
-            have.remove(&prefix);
-        }
+        self.news.insert(digest.prefix(), held);
         self.news_at.get_or_insert(now + NEWS_MS);
     }
 
@@ -251,9 +245,10 @@ impl Uploads {
             return;
         }
         self.news_at = None;
-        let (have, unhave) = std::mem::take(&mut self.news);
-        for (prefixes, message) in [(have, Message::Have as fn(_) -> _), (unhave, Message::Unhave)] {
-            let prefixes: Vec<u64> = prefixes.into_iter().collect();
+        let news = std::mem::take(&mut self.news);
+        for (now_held, message) in [(true, Message::Have as fn(_) -> _), (false, Message::Unhave)] {
+            let prefixes = news.iter().filter(|&(_, held)| *held == now_held);
+            let prefixes: Vec<u64> = prefixes.map(|(&prefix, _)| prefix).collect();
             for chunk in prefixes.chunks(MAX_PREFIXES) {
                 let message = message(chunk.to_vec());
                 for (&conn, neighbour) in neighbours.iter_mut() {

@@ -12,10 +12,11 @@ use peerage::port::Held;
 use peerage::sorted::{Map, Set};
 use wasm_bindgen::JsCast as _;
 use wasm_bindgen::prelude::*;
-use wasm_bindgen_futures::{JsFuture, spawn_local};
+use wasm_bindgen_futures::JsFuture;
 use web_sys::{CacheQueryOptions, Response};
 
 use super::{scope_of_worker, with};
+use crate::js;
 
 /// Segments kept in memory, in bytes: eight of the largest.
 const KEPT_BYTES: u32 = 32 * 1024 * 1024;
@@ -73,7 +74,7 @@ impl Segments {
                 self.pieces.insert(upload, piece);
                 return Some(true);
             }
-            spawn_local(check(upload, held, piece));
+            js::spawn(check(upload, held, piece));
             return None;
         }
         if let Some(waiting) = self.waiting.get_mut(&held.segment) {
@@ -81,7 +82,7 @@ impl Segments {
         } else {
             self.waiting.insert(held.segment, vec![(upload, held)]);
             let url = format!("{}{:016x}", self.base, held.segment);
-            spawn_local(load(held.segment, url, self.cache.clone()));
+            js::spawn(load(held.segment, url, self.cache.clone()));
         }
         None
     }
@@ -100,7 +101,7 @@ impl Segments {
                 continue;
             }
             match bytes.as_ref().and_then(|b| part(b, &held)) {
-                Some(piece) => spawn_local(check(upload, held, piece)),
+                Some(piece) => js::spawn(check(upload, held, piece)),
                 None => failed.push(Input::Loaded { upload, right: false }),
             }
         }

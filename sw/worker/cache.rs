@@ -6,12 +6,13 @@
 
 use std::cell::Cell;
 
+use base64ct::{Base64, Encoding as _};
 use js_sys::{Array, Promise, Uint8Array};
+use peerage::observed::Observed;
 use peerage::site::Site;
 use peerage::store::{Segment, Store};
 use peerage::verify::Verified;
 use wasm_bindgen::prelude::*;
-use wasm_bindgen_futures::future_to_promise;
 
 use crate::js::{self, Js};
 
@@ -44,6 +45,7 @@ pub(super) struct Cache {
 pub(super) struct Memory {
     pub(super) site: Site,
     pub(super) store: Store,
+    pub(super) observed: Observed,
     /// Segments were written after the table.
     pub(super) dirty: bool,
 }
@@ -56,11 +58,13 @@ impl Cache {
 
     /// What was remembered. Anything damaged is as good as nothing: it is rebuilt.
     pub(super) async fn load(&self) -> Memory {
-        let (state, table, dirty) = futures::join!(self.stored("state"), self.stored("table"), self.stored("dirty"));
-        let site = state.and_then(|bytes| serde_json::from_slice(&bytes.to_vec()).ok()).unwrap_or_default();
+        let (state, table, dirty, headers) =
+            futures::join!(self.stored("state"), self.stored("table"), self.stored("dirty"), self.stored("headers"));
+        let site = state.map(|bytes| Site::decode(&bytes.to_vec())).unwrap_or_default();
+        let observed = headers.map(|bytes| Observed::decode(&bytes.to_vec())).unwrap_or_default();
         let table = table.and_then(|bytes| Store::from_snapshot(&bytes.to_vec()));
         self.dirty.set(dirty.is_some());
-        Memory { site, dirty: dirty.is_some() || table.is_none(), store: table.unwrap_or_default() }
+        Memory { site, observed, dirty: dirty.is_some() || table.is_none(), store: table.unwrap_or_default() }
     }
 
     /// Writes what is to be remembered.
@@ -100,20 +104,19 @@ impl Cache {
 
     /// Writes a segment.
     pub(super) async fn write_segment(&self, number: u64, bodies: &[Verified<Uint8Array>], line: &Segment) -> Js<()> {
-        use base64::Engine as _;
         if !self.dirty.replace(true) {
             self.put_stored("dirty", b"1").await?;
         }
         let parts = bodies.iter().map(|body| JsValue::from((**body).clone())).collect::<Array>();
         let blob = web_sys::Blob::new_with_u8_array_sequence(&parts)?;
-        let line = base64::engine::general_purpose::STANDARD.encode(line.describe());
+        let line = Base64::encode_string(&line.describe());
         self.put(&self.segment_url(number), &blob.into(), Some(&line)).await
     }
 
     /// The bytes of a segment: an ArrayBuffer, or `undefined` where it is gone.
     pub(super) fn segment(&self, number: u64) -> Promise {
         let found = self.cache.match_with_str(&self.segment_url(number));
-        future_to_promise(async move {
+        js::promise(async move {
             match js::wait(found).await?.dyn_into::<web_sys::Response>() {
                 Ok(response) => js::wait(response.array_buffer()?).await,
                 Err(_) => Ok(JsValue::UNDEFINED),
@@ -128,7 +131,6 @@ impl Cache {
 
     /// The segments' own lines of the table.
     pub(super) async fn lines(&self) -> Vec<(u64, Vec<u8>)> {
-        use base64::Engine as _;
         let mut lines = Vec::new();
         for url in self.urls().await {
             let number = url.strip_prefix(&self.store_url).filter(|hex| hex.len() == 16);
@@ -136,7 +138,7 @@ impl Cache {
             let Ok(found) = js::wait(self.cache.match_with_str(&url)).await else { continue };
             let Ok(response) = found.dyn_into::<web_sys::Response>() else { continue };
             let line = response.headers().get(LINE).ok().flatten().unwrap_or_default();
-            if let Ok(line) = base64::engine::general_purpose::STANDARD.decode(line) {
+            if let Ok(line) = Base64::decode_vec(&line) {
                 lines.push((number, line));
             }
         }
@@ -152,7 +154,7 @@ impl Cache {
         format!("{}{number:016x}", self.store_url)
     }
 
-    pub(super) async fn stored(&self, name: &str) -> Option<Uint8Array> {
+    async fn stored(&self, name: &str) -> Option<Uint8Array> {
         Some(self.read(&format!("{}{name}", self.store_url)).await?.0)
     }
 

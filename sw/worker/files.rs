@@ -15,7 +15,6 @@ use peerage::store::Segment;
 use peerage::transfer::{Fault, Input, Output, ReaderId, RunId, Source, Transfer};
 use peerage::verify::{self, Verified};
 use wasm_bindgen::prelude::*;
-use wasm_bindgen_futures::{future_to_promise, spawn_local};
 
 use super::versions::Version;
 use super::{Inner, describe, origin};
@@ -52,7 +51,7 @@ pub(super) enum Told {
 
 /// A request's end of a file.
 pub(super) struct Reading {
-    inner: Rc<Inner>,
+    inner: &'static Inner,
     pub(super) file: Digest,
     id: ReaderId,
     told: mpsc::UnboundedReceiver<Told>,
@@ -63,7 +62,7 @@ pub(super) struct Reading {
 
 impl Reading {
     /// Starts reading pieces of a listed file. `url` is asked for where the origin must help; `peers`: they may.
-    pub(super) fn open(inner: &Rc<Inner>, entry: &Entry, url: String, span: Range<usize>, peers: bool) -> Self {
+    pub(super) fn open(inner: &'static Inner, entry: &Entry, url: String, span: Range<usize>, peers: bool) -> Self {
         let file = entry.integrity;
         let id = inner.readers.get().wrapping_add(1);
         inner.readers.set(id);
@@ -90,12 +89,12 @@ impl Reading {
             open.done.push(done);
         }
         inner.feed(file, Input::Open(id, span));
-        let done = future_to_promise(async move {
+        let done = js::promise(async move {
             // A dropped sender is an end, too.
             let _ = is_done.await;
             Ok(JsValue::UNDEFINED)
         });
-        Self { inner: inner.clone(), file, id, told, ended: false, done }
+        Self { inner: inner, file, id, told, ended: false, done }
     }
 
     /// The next piece, verified; `None` after the last.
@@ -129,7 +128,7 @@ impl Drop for Reading {
 
 impl Inner {
     /// Tells a file's transfer what happened, and carries out what it asks for.
-    pub(super) fn feed(self: &Rc<Self>, file: Digest, input: Input<Uint8Array>) {
+    pub(super) fn feed(&'static self, file: Digest, input: Input<Uint8Array>) {
         let outputs = {
             let mut files = self.files.borrow_mut();
             let Some(open) = files.get_mut(&file) else { return };
@@ -152,7 +151,7 @@ impl Inner {
     }
 
     /// The same input for every file.
-    pub(super) fn feed_all(self: &Rc<Self>, input: impl Fn() -> Input<Uint8Array>) {
+    pub(super) fn feed_all(&'static self, input: impl Fn() -> Input<Uint8Array>) {
         let open: Vec<_> = self.files.borrow().keys().copied().collect();
         for file in open {
             self.feed(file, input());
@@ -167,7 +166,7 @@ impl Inner {
         }
     }
 
-    fn settle(self: &Rc<Self>, file: Digest) {
+    fn settle(&'static self, file: Digest) {
         let mut files = self.files.borrow_mut();
         let Some(open) = files.get_mut(&file) else { return };
         if open.transfer.is_done() {
@@ -178,8 +177,8 @@ impl Inner {
         let Some(due) = open.transfer.deadline() else { return };
         if open.tick.is_none_or(|tick| tick > due) {
             open.tick = Some(due);
-            let inner = self.clone();
-            spawn_local(async move {
+            let inner = self;
+            js::spawn(async move {
                 js::sleep(due.since(js::now()) + 1).await;
                 if let Some(open) = inner.files.borrow_mut().get_mut(&file)
                     && open.tick == Some(due)
@@ -191,9 +190,9 @@ impl Inner {
         }
     }
 
-    fn carry_out(self: &Rc<Self>, file: Digest, output: Output<Uint8Array>) {
+    fn carry_out(&'static self, file: Digest, output: Output<Uint8Array>) {
         match output {
-            Output::Read(at) => spawn_local(self.clone().read_piece(file, at)),
+            Output::Read(at) => js::spawn(self.read_piece(file, at)),
             Output::Ask(pieces) => {
                 let wanted = self.with(file, |open| {
                     pieces.iter().filter_map(|&at| open.transfer.pieces().get(at).map(|p| (at, *p))).collect()
@@ -218,7 +217,7 @@ impl Inner {
                     }
                 });
                 if let Some(order) = order {
-                    spawn_local(origin::run(self.clone(), order));
+                    js::spawn(origin::run(self, order));
                 }
             }
             Output::Stop(run) => {
@@ -231,10 +230,10 @@ impl Inner {
             Output::Emit(id, at, source, body) => self.tell(file, id, Told::Piece(at, source, body)),
             Output::Finished(id) => self.tell(file, id, Told::Finished),
             Output::Failed(id, fault) => self.tell(file, id, Told::Failed(fault)),
-            Output::Store(from, bodies) => spawn_local(self.clone().store_pieces(file, from, bodies)),
+            Output::Store(from, bodies) => js::spawn(self.store_pieces(file, from, bodies)),
             Output::Stale => {
                 let refreshing = self.refreshing();
-                spawn_local(async move {
+                js::spawn(async move {
                     // What it leads to is seen by the next navigation.
                     let _ = js::wait(refreshing).await;
                 });
@@ -279,7 +278,7 @@ impl Inner {
         }
     }
 
-    async fn read_piece(self: Rc<Self>, file: Digest, at: usize) {
+    async fn read_piece(&'static self, file: Digest, at: usize) {
         let Some(Some(piece)) = self.with(file, |open| open.transfer.pieces().get(at).copied()) else { return };
         let place = self.store.borrow().place(&piece.digest);
         let mut body = None;
@@ -321,7 +320,7 @@ impl Inner {
     }
 
     /// A segment that is gone from the cache, or damaged.
-    pub(super) async fn lose_segment(self: &Rc<Self>, number: u64) {
+    pub(super) async fn lose_segment(&'static self, number: u64) {
         self.open_segments.borrow_mut().retain(|(n, _)| *n != number);
         let gone = self.store.borrow_mut().remove(number);
         self.link.drop_pieces(gone);
@@ -329,7 +328,7 @@ impl Inner {
         self.save_soon();
     }
 
-    async fn store_pieces(self: Rc<Self>, file: Digest, from: usize, bodies: Vec<Verified<Uint8Array>>) {
+    async fn store_pieces(&'static self, file: Digest, from: usize, bodies: Vec<Verified<Uint8Array>>) {
         let span = from..from + bodies.len();
         let found = self.with(file, |open| {
             (open.entry.label == Label::Share, open.transfer.pieces().get(span.clone()).map(<[_]>::to_vec))
@@ -359,14 +358,14 @@ impl Inner {
         self.save_soon();
     }
 
-    async fn enforce_budget(self: &Rc<Self>) {
+    async fn enforce_budget(&'static self) {
         let over = self.store.borrow().over(self.budget.get());
         for number in over {
             self.lose_segment(number).await;
         }
     }
 
-    async fn shrink(self: &Rc<Self>, by: u64) {
+    async fn shrink(&'static self, by: u64) {
         let keep = self.store.borrow().bytes().saturating_sub(by);
         let over = self.store.borrow().over(keep);
         for number in over {
@@ -375,7 +374,7 @@ impl Inner {
     }
 
     /// Reads how much room the browser gives the site.
-    pub(super) async fn measure_budget(&self) {
+    pub(super) async fn measure_budget(&'static self) {
         let estimate = async {
             let promise = self.global.navigator().storage().estimate()?;
             js::wait(promise).await
@@ -399,21 +398,21 @@ pub(super) fn default_budget() -> u64 {
 }
 
 /// Gets whole files into the store; what is there already costs nothing.
-pub(super) async fn prefetch(inner: &Rc<Inner>, version: &Rc<Version>, entries: Vec<Entry>) -> Js<()> {
+pub(super) async fn prefetch(inner: &'static Inner, version: &Rc<Version>, entries: Vec<Entry>) -> Js<()> {
     let number = version.root.root.version;
     let missing = entries.into_iter().filter(|entry| {
         let store = inner.store.borrow();
         !entry.pieces.iter().all(|piece| store.place(&piece.digest).is_some())
     });
     let mut fetches =
-        futures::stream::iter(missing.map(|entry| fetch_whole(inner.clone(), entry))).buffer_unordered(PREFETCHES);
+        futures::stream::iter(missing.map(|entry| fetch_whole(inner, entry))).buffer_unordered(PREFETCHES);
     while let Some(fetched) = fetches.next().await {
         fetched.map_err(|path| js::error(&format!("{path} of version {number} could not be fetched ahead")))?;
     }
     Ok(())
 }
 
-async fn fetch_whole(inner: Rc<Inner>, entry: Entry) -> Result<(), String> {
+async fn fetch_whole(inner: &'static Inner, entry: Entry) -> Result<(), String> {
     let url = inner.file_url(&entry.path);
     let mut reading = Reading::open(&inner, &entry, url, 0..entry.pieces.len(), true);
     loop {

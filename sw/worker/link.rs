@@ -1,7 +1,6 @@
 //! The link to the mesh worker: a MessagePort that a page forwards, made again whenever either side restarts.
 
 use std::cell::{Cell, RefCell};
-use std::rc::Rc;
 
 use js_sys::Uint8Array;
 use peerage::digest::Digest;
@@ -11,7 +10,6 @@ use peerage::sorted::Map;
 use peerage::transfer::Input;
 use peerage::verify;
 use wasm_bindgen::prelude::*;
-use wasm_bindgen_futures::spawn_local;
 
 use super::Inner;
 use crate::js;
@@ -117,7 +115,7 @@ impl Link {
     }
 
     /// The mesh is gone, or the visitor revoked consent.
-    pub(super) fn close(&self, inner: &Rc<Inner>) {
+    pub(super) fn close(&self, inner: &'static Inner) {
         if let Some(port) = self.port.borrow_mut().take() {
             port.port.close();
         }
@@ -129,13 +127,12 @@ impl Link {
 }
 
 /// Asks the pages for a port, and waits a moment for the mesh behind it: an awakened worker has lost the one it had.
-pub(super) async fn call(inner: Rc<Inner>) {
+pub(super) async fn call(inner: &'static Inner) {
     let greeting = {
         let mut greeting = inner.link.greeting.borrow_mut();
-        let inner = inner.clone();
         greeting
             .get_or_insert_with(|| {
-                wasm_bindgen_futures::future_to_promise(async move {
+                js::promise(async move {
                     if super::report::broadcast_now(&inner, &js::object(&[("peerage", "port?".into())])).await == 0 {
                         return Ok(JsValue::UNDEFINED);
                     }
@@ -152,27 +149,24 @@ pub(super) async fn call(inner: Rc<Inner>) {
 }
 
 /// Waits for the mesh's greeting, where one may come.
-pub(super) async fn greeted(inner: &Rc<Inner>) {
+pub(super) async fn greeted(inner: &'static Inner) {
     if inner.may_mesh() && !inner.link.heard.get() {
-        call(inner.clone()).await;
+        call(inner).await;
     }
 }
 
 /// Takes up a port that a page forwarded.
-pub(super) fn connect(inner: &Rc<Inner>, port: web_sys::MessagePort) {
+pub(super) fn connect(inner: &'static Inner, port: web_sys::MessagePort) {
     inner.link.close(inner);
-    let weak = Rc::downgrade(inner);
     let on_message = Closure::new(move |event: web_sys::MessageEvent| {
-        if let Some(inner) = weak.upgrade() {
-            heard(&inner, &event.data());
-        }
+        heard(inner, &event.data());
     });
     port.set_onmessage(Some(on_message.as_ref().unchecked_ref()));
     inner.link.port.replace(Some(Port { port, _on_message: on_message }));
 }
 
 /// Asks the mesh for pieces of a file, in the order they are needed.
-pub(super) fn want(inner: &Rc<Inner>, file: Digest, wanted: Vec<(usize, Piece)>) {
+pub(super) fn want(inner: &'static Inner, file: Digest, wanted: Vec<(usize, Piece)>) {
     for part in wanted.chunks(MAX_WANTED) {
         let id = inner.link.next.get().wrapping_add(1);
         inner.link.next.set(id);
@@ -187,8 +181,7 @@ pub(super) fn want(inner: &Rc<Inner>, file: Digest, wanted: Vec<(usize, Piece)>)
         let pieces = want.order.iter().filter_map(|d| want.pieces.get(d)).map(|(p, _)| (p.digest, p.len)).collect();
         inner.link.wants.borrow_mut().insert(id, want);
         inner.link.send(&ToMesh::Want { id, priority: Priority::Page, deadline_ms: DEADLINE_MS, pieces });
-        let inner = inner.clone();
-        spawn_local(async move {
+        js::spawn(async move {
             js::sleep(ALIVE_MS).await;
             let silent = inner.link.wants.borrow().get(&id).is_some_and(|want| !want.answered);
             if silent && !inner.link.silent.replace(true) {
@@ -200,7 +193,7 @@ pub(super) fn want(inner: &Rc<Inner>, file: Digest, wanted: Vec<(usize, Piece)>)
 }
 
 /// Takes back what was asked for.
-pub(super) fn cancel(inner: &Rc<Inner>, file: Digest, places: &[usize]) {
+pub(super) fn cancel(inner: &'static Inner, file: Digest, places: &[usize]) {
     let mut cancelled: Map<u32, Vec<Digest>> = Map::default();
     inner.link.wants.borrow_mut().retain(|&id, want| {
         if want.file == file {
@@ -219,7 +212,7 @@ pub(super) fn cancel(inner: &Rc<Inner>, file: Digest, places: &[usize]) {
     }
 }
 
-fn heard(inner: &Rc<Inner>, data: &JsValue) {
+fn heard(inner: &'static Inner, data: &JsValue) {
     let header: Uint8Array = js::get(data, "h").unchecked_into();
     let message = match ToWorker::decode(&header.to_vec()) {
         Ok(message) => message,
@@ -259,7 +252,7 @@ fn heard(inner: &Rc<Inner>, data: &JsValue) {
         ToWorker::Piece { id, digest, peer } => {
             inner.mesh_progressed();
             let body = Uint8Array::new(&js::get(data, "b"));
-            spawn_local(arrived(inner.clone(), id, digest, peer, body));
+            js::spawn(arrived(inner, id, digest, peer, body));
         }
         ToWorker::Gone { id, digest, .. } => {
             if let Some((file, _, places)) = take(inner, id, digest) {
@@ -272,15 +265,14 @@ fn heard(inner: &Rc<Inner>, data: &JsValue) {
         ToWorker::Evicted(digest) => {
             let place = inner.store.borrow().place(&digest);
             if let Some(place) = place {
-                let inner = inner.clone();
-                spawn_local(async move { inner.lose_segment(place.segment).await });
+                js::spawn(async move { inner.lose_segment(place.segment).await });
             }
         }
     }
 }
 
 /// The one place where a peer's bytes come in: they are a piece once they match.
-async fn arrived(inner: Rc<Inner>, id: u32, digest: Digest, peer: u32, body: Uint8Array) {
+async fn arrived(inner: &'static Inner, id: u32, digest: Digest, peer: u32, body: Uint8Array) {
     let len = body.length();
     let found = js::sha256(&body).await;
     let Some((file, piece, places)) = take(&inner, id, digest) else {

@@ -1,7 +1,6 @@
 //! The origin: fetches a run of pieces, cuts the body where the manifest says, verifies each piece.
 
 use std::ops::Range;
-use std::rc::Rc;
 
 use js_sys::{Promise, Uint8Array};
 use peerage::digest::Digest;
@@ -35,12 +34,12 @@ pub(super) struct Order {
 }
 
 /// Carries a run out, and tells the transfer of each piece and of the end.
-pub(super) async fn run(inner: Rc<Inner>, order: Order) {
+pub(super) async fn run(inner: &'static Inner, order: Order) {
     let end = fetch(&inner, &order).await;
     inner.feed(order.file, Input::Ended(order.run, end));
 }
 
-async fn fetch(inner: &Rc<Inner>, order: &Order) -> Result<(), Fault> {
+async fn fetch(inner: &'static Inner, order: &Order) -> Result<(), Fault> {
     let offset: u64 = order.all[..order.pieces.start].iter().map(|p| u64::from(p.len)).sum();
     let len: u64 = order.all[order.pieces.clone()].iter().map(|p| u64::from(p.len)).sum();
     let whole = order.pieces == (0..order.all.len());
@@ -63,7 +62,7 @@ async fn fetch(inner: &Rc<Inner>, order: &Order) -> Result<(), Fault> {
 }
 
 async fn read_pieces(
-    inner: &Rc<Inner>,
+    inner: &'static Inner,
     order: &Order,
     response: &web_sys::Response,
     chunks: &mut Chunks,

@@ -7,11 +7,10 @@ use std::rc::Rc;
 use js_sys::{Array, Object};
 use peerage::Millis;
 use peerage::digest::Digest;
+use peerage::manifest::IceServer;
 use peerage::port::Stats;
 use peerage::site::{Answer, Site};
-use serde::Serialize;
 use wasm_bindgen::prelude::*;
-use wasm_bindgen_futures::spawn_local;
 
 use super::{Inner, link};
 use crate::js::{self, Js};
@@ -31,14 +30,12 @@ pub(super) struct Report {
     telling: bool,
 }
 
-#[derive(Serialize)]
 struct Noted {
     /// Unix time in seconds.
     at: u64,
     text: String,
 }
 
-#[derive(Clone, Serialize)]
 struct Point {
     /// Unix time in seconds.
     t: u64,
@@ -49,7 +46,6 @@ struct Point {
 }
 
 /// One answered request.
-#[derive(Serialize)]
 pub(super) struct Record {
     url: String,
     pub(super) id: u32,
@@ -61,12 +57,11 @@ pub(super) struct Record {
     /// Unix time in seconds.
     at: u64,
     reason: Option<String>,
-    #[serde(skip)]
     began: Millis,
 }
 
 /// Bytes by source.
-#[derive(Default, Serialize)]
+#[derive(Default)]
 pub(super) struct Sources {
     pub(super) cache: u64,
     pub(super) peer: u64,
@@ -89,6 +84,21 @@ impl Record {
         self.reason = Some(reason.to_owned());
         self.ms = Some(now.since(self.began));
     }
+
+    fn fields(&self) -> js::Fields {
+        let Sources { cache, peer, origin } = self.bytes;
+        let bytes = js::Fields::new().number("cache", cache).number("peer", peer).number("origin", origin);
+        js::Fields::new()
+            .text("url", &self.url)
+            .number("id", self.id.into())
+            .flag("listed", self.listed)
+            .number("version", self.version)
+            .value("bytes", bytes.done())
+            .flag("verified", self.verified)
+            .optional("ms", self.ms)
+            .number("at", self.at)
+            .value("reason", self.reason.as_deref().map_or(JsValue::NULL, JsValue::from))
+    }
 }
 
 impl Report {
@@ -108,7 +118,7 @@ impl Report {
 }
 
 /// Answers a page's message.
-pub(super) async fn message(inner: &Rc<Inner>, event: &web_sys::ExtendableMessageEvent) -> Js<JsValue> {
+pub(super) async fn message(inner: &'static Inner, event: &web_sys::ExtendableMessageEvent) -> Js<JsValue> {
     let data = event.data();
     let value = js::get(&data, "value").is_truthy();
     match js::text(&data, "peerage").as_str() {
@@ -135,49 +145,57 @@ pub(super) async fn message(inner: &Rc<Inner>, event: &web_sys::ExtendableMessag
             Ok(JsValue::UNDEFINED)
         }
         "explain" => Ok(explain(inner, &js::text(&data, "url"))),
-        "stats" => Ok(stats(inner).into()),
+        "stats" => Ok(stats(inner)),
         "inspect" => Ok(inspect(inner)),
         "forget" => forget(inner).await,
         _ => Err(js::error("not a question that this worker knows")),
     }
 }
 
-fn consent_changed(inner: &Rc<Inner>) {
+fn consent_changed(inner: &'static Inner) {
     if !inner.may_mesh() {
         inner.link.close(inner);
     }
     inner.link.limit(inner);
-    let consent = js::to_js(&inner.site.borrow().consent);
-    broadcast(inner, "consent", js::object(&[("consent", consent)]).into());
+    let consent = inner.site.borrow().consent.name();
+    broadcast(inner, "consent", js::Fields::new().text("consent", consent).done());
 }
 
-fn hello(inner: &Rc<Inner>) -> Js<JsValue> {
+fn hello(inner: &'static Inner) -> Js<JsValue> {
     let version = inner.current().ok_or_else(|| js::error("no version of the site is here yet"))?;
     let root = &version.root.root;
-    let policy: Object = js::to_js(&root.policy).unchecked_into();
-    let trackers = match root.policy.trackers.is_empty() {
-        true => vec!["peerage/tracker".to_owned()],
-        false => root.policy.trackers.clone(),
-    };
-    let trackers = trackers.iter().filter_map(|url| socket_url(url, &inner.scope));
-    js::set(&policy, "trackers", trackers.map(JsValue::from).collect::<Array>());
-    js::set(&policy, "ice", js::to_js(&root.policy.ice));
-    js::set(&policy, "consent", js::to_js(&root.policy.consent));
-    js::set(&policy, "mode", js::to_js(&root.policy.mode));
-    js::set(&policy, "upload_rate", number(root.policy.upload_rate));
-    js::set(&policy, "upload_budget", number(root.policy.upload_budget));
+    let own = ["peerage/tracker".to_owned()];
+    let trackers = if root.policy.trackers.is_empty() { &own[..] } else { &root.policy.trackers };
+    let trackers = trackers.iter().filter_map(|url| socket_url(url, &inner.scope)).map(JsValue::from);
+    let policy = js::Fields::new()
+        .text("consent", root.policy.consent.name())
+        .text("mode", root.policy.mode.name())
+        .number("upload_rate", root.policy.upload_rate)
+        .number("upload_budget", root.policy.upload_budget)
+        .value("trackers", js::list(trackers))
+        .value("ice", js::list(root.policy.ice.iter().map(ice_server)));
     let site = inner.site.borrow();
-    Ok(js::object(&[
-        ("version", number(root.version)),
-        ("site", root.site.as_str().into()),
-        ("consent", js::to_js(&site.consent)),
-        ("policy", policy.into()),
-        ("wasm", inner.url(&inner.constants.wasm.url).into()),
-        ("infoHash", info_hash(&root.site).into()),
-        ("paused", site.paused.into()),
-        ("stats", figures(inner, &site).into()),
-    ])
-    .into())
+    let hello = js::Fields::new()
+        .number("version", root.version)
+        .text("site", &root.site)
+        .text("consent", site.consent.name())
+        .value("policy", policy.done())
+        .text("wasm", &inner.url(&inner.constants.wasm))
+        .text("infoHash", &info_hash(&root.site))
+        .flag("paused", site.paused)
+        .value("stats", figures(inner, &site));
+    Ok(hello.done())
+}
+
+fn ice_server(server: &IceServer) -> JsValue {
+    let mut fields = js::Fields::new().value("urls", js::list(server.urls.iter().map(JsValue::from)));
+    if let Some(username) = &server.username {
+        fields = fields.text("username", username);
+    }
+    if let Some(credential) = &server.credential {
+        fields = fields.text("credential", credential);
+    }
+    fields.done()
 }
 
 /// The swarm's name at a tracker: the first 20 bytes of SHA-256 over `peerage/1 ` and the site id.
@@ -196,41 +214,32 @@ fn socket_url(url: &str, scope: &str) -> Option<String> {
     }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "JavaScript's numbers are exact to 2^53")]
-fn number(value: u64) -> JsValue {
-    (value as f64).into()
-}
-
-fn stats(inner: &Inner) -> Object {
+fn stats(inner: &Inner) -> JsValue {
     figures(inner, &inner.site.borrow())
 }
 
-fn figures(inner: &Inner, site: &Site) -> Object {
-    let bytes = &site.bytes;
-    let bytes = js::object(&[
-        ("cache", number(bytes.cache)),
-        ("peer", number(bytes.peer)),
-        ("origin", number(bytes.origin)),
-        ("uploaded", number(bytes.uploaded)),
-        ("wasted", number(bytes.wasted)),
-    ]);
-    js::object(&[
-        ("version", site.current.map_or(JsValue::NULL, number)),
-        ("peers", u32::from(inner.link.neighbours()).into()),
-        ("bytes", bytes.into()),
-        ("rejected", number(site.rejected)),
-        ("consent", js::to_js(&site.consent)),
-    ])
+fn figures(inner: &Inner, site: &Site) -> JsValue {
+    let bytes = js::Fields::new()
+        .number("cache", site.bytes.cache)
+        .number("peer", site.bytes.peer)
+        .number("origin", site.bytes.origin)
+        .number("uploaded", site.bytes.uploaded)
+        .number("wasted", site.bytes.wasted);
+    js::Fields::new()
+        .optional("version", site.current)
+        .number("peers", inner.link.neighbours().into())
+        .value("bytes", bytes.done())
+        .number("rejected", site.rejected)
+        .text("consent", site.consent.name())
+        .done()
 }
 
 fn explain(inner: &Inner, url: &str) -> JsValue {
     let report = inner.report.borrow();
     let of_url = |record: &&Rc<RefCell<Record>>| record.borrow().url == url;
     let Some(last) = report.recent.iter().rev().find(of_url) else { return JsValue::NULL };
-    let out: Object = js::to_js(&*last.borrow()).unchecked_into();
-    let all = report.recent.iter().filter(of_url).map(|record| js::to_js(&*record.borrow()));
-    js::set(&out, "requests", all.collect::<Array>());
-    out.into()
+    let all = report.recent.iter().filter(of_url).map(|record| record.borrow().fields().done());
+    last.borrow().fields().value("requests", js::list(all)).done()
 }
 
 fn inspect(inner: &Inner) -> JsValue {
@@ -238,53 +247,57 @@ fn inspect(inner: &Inner) -> JsValue {
     let store = inner.store.borrow();
     let root = inner.current().map_or(JsValue::NULL, |version| {
         let root = &version.root.root;
-        js::object(&[
-            ("version", number(root.version)),
-            ("issued", number(root.issued)),
-            ("expires", number(root.expires)),
-            ("files", number(root.files)),
-            ("bytes", number(root.bytes)),
-        ])
-        .into()
+        js::Fields::new()
+            .number("version", root.version)
+            .number("issued", root.issued)
+            .number("expires", root.expires)
+            .number("files", root.files)
+            .number("bytes", root.bytes)
+            .done()
     });
-    let neighbours = inner.link.stats().map_or_else(Array::new, |stats| {
-        let one = |n: &peerage::port::Neighbour| {
-            js::object(&[
-                ("id", hex(&n.node.0).into()),
-                ("since", number(n.age_ms)),
-                ("have", n.have.into()),
-                ("down", number(n.down)),
-                ("up", number(n.up)),
-                ("rtt", n.rtt_ms.into()),
-                ("rate", number(n.rate)),
-                ("choking", n.choking.into()),
-            ])
-        };
-        stats.neighbours.iter().map(one).collect()
+    let neighbours = inner.link.stats().map(|stats| stats.neighbours).unwrap_or_default();
+    let neighbours = neighbours.iter().map(|n| {
+        js::Fields::new()
+            .text("id", &hex(&n.node.0))
+            .number("since", n.age_ms)
+            .number("have", n.have.into())
+            .number("down", n.down)
+            .number("up", n.up)
+            .number("rtt", n.rtt_ms.into())
+            .number("rate", n.rate)
+            .flag("choking", n.choking)
+            .done()
     });
-    let recent = report.recent.iter().rev().take(50).map(|record| js::to_js(&*record.borrow()));
-    let segments = store.segments().count();
-    let stored = js::object(&[
-        ("bytes", number(store.bytes())),
-        ("pieces", number(store.pieces() as u64)),
-        ("segments", number(segments as u64)),
-        ("budget", number(inner.budget.get())),
-    ]);
-    js::object(&[
-        ("stats", stats(inner).into()),
-        ("root", root),
-        ("neighbours", neighbours.into()),
-        ("recent", recent.collect::<Array>().into()),
-        ("timeline", js::to_js(&report.timeline)),
-        ("errors", js::to_js(&report.errors)),
-        ("store", stored.into()),
-        ("passing", inner.site.borrow().passing.as_deref().map_or(JsValue::NULL, JsValue::from)),
-    ])
-    .into()
+    let recent = report.recent.iter().rev().take(50).map(|record| record.borrow().fields().done());
+    let timeline = report.timeline.iter().map(|point| {
+        js::Fields::new()
+            .number("t", point.t)
+            .number("cache", point.cache)
+            .number("peer", point.peer)
+            .number("origin", point.origin)
+            .number("uploaded", point.uploaded)
+            .done()
+    });
+    let errors = report.errors.iter().map(|e| js::Fields::new().number("at", e.at).text("text", &e.text).done());
+    let stored = js::Fields::new()
+        .number("bytes", store.bytes())
+        .number("pieces", store.pieces() as u64)
+        .number("segments", store.segments().count() as u64)
+        .number("budget", inner.budget.get());
+    js::Fields::new()
+        .value("stats", stats(inner))
+        .value("root", root)
+        .value("neighbours", js::list(neighbours))
+        .value("recent", js::list(recent))
+        .value("timeline", js::list(timeline))
+        .value("errors", js::list(errors))
+        .value("store", stored.done())
+        .value("passing", inner.site.borrow().passing.as_deref().map_or(JsValue::NULL, JsValue::from))
+        .done()
 }
 
 /// Deletes the files and figures, and asks anew for consent; what makes the site's version known stays.
-async fn forget(inner: &Rc<Inner>) -> Js<JsValue> {
+async fn forget(inner: &'static Inner) -> Js<JsValue> {
     inner.link.close(inner);
     let segments: Vec<_> = inner.store.borrow().segments().map(|(number, _)| number).collect();
     for number in segments {
@@ -305,7 +318,7 @@ async fn forget(inner: &Rc<Inner>) -> Js<JsValue> {
 }
 
 /// Takes up the mesh's figures, which count since the mesh began.
-pub(super) fn mesh_stats(inner: &Rc<Inner>, stats: Stats, last: &RefCell<Option<Stats>>) {
+pub(super) fn mesh_stats(inner: &'static Inner, stats: Stats, last: &RefCell<Option<Stats>>) {
     let counted = inner.site.borrow_mut().count(&stats);
     last.replace(Some(stats));
     if counted {
@@ -315,7 +328,7 @@ pub(super) fn mesh_stats(inner: &Rc<Inner>, stats: Stats, last: &RefCell<Option<
 }
 
 /// Tells the pages the figures, at most once a second.
-pub(super) fn tell(inner: &Rc<Inner>) {
+pub(super) fn tell(inner: &'static Inner) {
     const EVERY_MS: u64 = 1000;
     let now = js::now();
     let mut report = inner.report.borrow_mut();
@@ -325,8 +338,7 @@ pub(super) fn tell(inner: &Rc<Inner>) {
     let due = report.told.map_or(now, |told| told + EVERY_MS);
     report.telling = true;
     drop(report);
-    let inner = inner.clone();
-    spawn_local(async move {
+    js::spawn(async move {
         js::sleep(due.since(now)).await;
         {
             let bytes = inner.site.borrow().bytes;
@@ -339,7 +351,7 @@ pub(super) fn tell(inner: &Rc<Inner>) {
             let (cache, peer, origin, uploaded) = (bytes.cache, bytes.peer, bytes.origin, bytes.uploaded);
             report.timeline.push_back(Point { t, cache, peer, origin, uploaded });
         }
-        broadcast(&inner, "stats", stats(&inner).into());
+        broadcast(&inner, "stats", stats(&inner));
     });
 }
 
@@ -347,7 +359,7 @@ pub(super) fn tell(inner: &Rc<Inner>) {
 pub(super) fn broadcast(inner: &Inner, kind: &str, detail: JsValue) {
     let message = js::object(&[("peerage", "event".into()), ("type", kind.into()), ("detail", detail)]);
     let clients = inner.global.clients();
-    spawn_local(async move {
+    js::spawn(async move {
         let _ = send_all(&clients, &message).await;
     });
 }

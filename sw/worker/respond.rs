@@ -11,18 +11,15 @@ use peerage::manifest::{Entry, Integrity};
 use peerage::replay;
 use peerage::route::{self, ByteRange, Facts};
 use peerage::site::Pin;
-use peerage::sorted::Map;
 use peerage::transfer::{Fault, Source};
 use peerage::verify::Verified;
-use serde::{Deserialize, Serialize};
 use wasm_bindgen::prelude::*;
-use wasm_bindgen_futures::future_to_promise;
 
 use super::files::Reading;
 use super::report::Record;
 use super::versions::{Refreshed, Version};
-use super::{Inner, cache, describe};
-use crate::js::{self, Js};
+use super::{Inner, describe};
+use crate::js;
 
 /// The part of an open range that a media element gets at once where bodies can't be streamed, in bytes; it asks on.
 const MEDIA_PART: u64 = 4 << 20;
@@ -74,7 +71,7 @@ impl Answer {
 }
 
 /// Answers a request, or leaves it to the network.
-pub(super) async fn respond(inner: &Rc<Inner>, event: &web_sys::FetchEvent) -> Option<Answer> {
+pub(super) async fn respond(inner: &'static Inner, event: &web_sys::FetchEvent) -> Option<Answer> {
     let request = event.request();
     let url = web_sys::Url::new(&request.url()).ok()?;
     let (pathname, query) = (url.pathname(), url.search());
@@ -125,7 +122,7 @@ async fn find(inner: &Inner, version: &Version, path: &str) -> Option<Entry> {
 
 /// A navigation asks the origin for its root, waits for it a moment, and opens the newest version that is whole.
 async fn navigate(
-    inner: &Rc<Inner>,
+    inner: &'static Inner,
     event: &web_sys::FetchEvent,
     candidate: route::Candidate,
     request: &web_sys::Request,
@@ -141,10 +138,9 @@ async fn navigate(
     let version = inner.version(number).await?;
     let Some(entry) = find(inner, &version, &candidate.path).await else {
         // Not ours: what it loads is answered from the version that the origin confirmed just now, or not at all.
-        let inner = inner.clone();
         let resulting = resulting.to_owned();
         inner.pin(&resulting, Pin::Pass);
-        wasm_bindgen_futures::spawn_local(async move {
+        js::spawn(async move {
             let Ok(Refreshed::Confirmed) = Inner::refreshed(refreshing).await else { return };
             let current = inner.site.borrow().current;
             if let Some(number) = current {
@@ -158,7 +154,7 @@ async fn navigate(
 }
 
 fn after(ms: u64) -> Promise {
-    future_to_promise(async move {
+    js::promise(async move {
         js::sleep(ms).await;
         Ok(JsValue::UNDEFINED)
     })
@@ -166,7 +162,7 @@ fn after(ms: u64) -> Promise {
 
 /// The same promise, never rejected.
 fn settled(promise: Promise) -> Promise {
-    future_to_promise(async move {
+    js::promise(async move {
         let _ = js::wait(promise).await;
         Ok(JsValue::UNDEFINED)
     })
@@ -174,13 +170,13 @@ fn settled(promise: Promise) -> Promise {
 
 /// Files of the bundle come from the cache, so that the site works offline. They carry what an isolated page demands of
 /// a worker's script (WHATWG HTML, section 7.1.4).
-async fn bundled(inner: &Rc<Inner>, path: &str) -> Option<Answer> {
+async fn bundled(inner: &'static Inner, path: &str) -> Option<Answer> {
     let constants = &inner.constants;
     let (url, media_type) = match path {
-        "peerage/inspector" => (&constants.inspector.url, "text/html; charset=utf-8"),
-        path if path == constants.page.url => (&constants.page.url, "text/javascript; charset=utf-8"),
-        path if path == constants.mesh.url => (&constants.mesh.url, "text/javascript; charset=utf-8"),
-        path if path == constants.wasm.url => (&constants.wasm.url, "application/wasm"),
+        "peerage/inspector" => (&constants.inspector, "text/html; charset=utf-8"),
+        path if path == constants.page => (&constants.page, "text/javascript; charset=utf-8"),
+        path if path == constants.mesh => (&constants.mesh, "text/javascript; charset=utf-8"),
+        path if path == constants.wasm => (&constants.wasm, "application/wasm"),
         _ => return None,
     };
     let (bytes, _) = inner.cache.read(&inner.url(url)).await?;
@@ -208,7 +204,7 @@ struct Asked<'a> {
 }
 
 /// Answers with a listed file.
-async fn serve(inner: &Rc<Inner>, asked: Asked<'_>) -> Option<Answer> {
+async fn serve(inner: &'static Inner, asked: Asked<'_>) -> Option<Answer> {
     let Asked { request, version, entry, candidate } = asked;
     let id = inner.requests.get().wrapping_add(1);
     inner.requests.set(id);
@@ -313,7 +309,7 @@ fn is_media(destination: &str) -> bool {
 
 /// The file can't be had as it is listed: the origin's own answer, unless the owner wants none.
 fn failed(
-    inner: &Rc<Inner>,
+    inner: &'static Inner,
     version: &Version,
     entry: &Entry,
     record: &RefCell<Record>,
@@ -393,7 +389,7 @@ fn inject(
     if destination != "document" {
         return Ok(None);
     }
-    let script = inner.url(&inner.constants.page.url);
+    let script = inner.url(&inner.constants.page);
     let path = script.find("://").and_then(|at| script[at + 3..].find('/').map(|slash| &script[at + 3 + slash..]));
     let html = chunk.to_vec();
     match inject::plan(&html[..html.len().min(inject::LOOK)], headers, "peerage/page.js") {
@@ -435,7 +431,7 @@ impl Reader {
     /// Resolves to the next chunk, to `undefined` at the end; rejects where the rest can't be had.
     pub fn pull(&self) -> Promise {
         let stream = self.0.clone();
-        future_to_promise(async move {
+        js::promise(async move {
             let Some(mut state) = stream.state.borrow_mut().take() else { return Ok(JsValue::UNDEFINED) };
             if let Some(first) = state.first.take() {
                 stream.state.borrow_mut().replace(state);
@@ -466,80 +462,19 @@ impl Reader {
     }
 }
 
-/// Headers that the origin sent with listed bytes, by path: kept beside the store, since bytes from peers have none.
-#[derive(Debug, Default, Serialize, Deserialize)]
-#[serde(default)]
-pub(super) struct Observed {
-    by_path: Map<String, (Digest, Vec<(String, String)>)>,
-    #[serde(skip)]
-    changed: bool,
-}
-
-impl Observed {
-    /// Files whose headers are remembered; beyond it none are added.
-    const MOST: usize = 4096;
-    pub(super) async fn read(cache: &cache::Cache) -> Self {
-        let stored = cache.stored("headers").await;
-        stored.and_then(|bytes| serde_json::from_slice(&bytes.to_vec()).ok()).unwrap_or_default()
-    }
-
-    pub(super) async fn write(inner: &Inner) {
-        let bytes = {
-            let mut observed = inner.observed.borrow_mut();
-            if !std::mem::take(&mut observed.changed) {
-                return;
-            }
-            serde_json::to_vec(&*observed)
-        };
-        if let Ok(bytes) = bytes {
-            // A full quota: they are observed again.
-            let _ = inner.cache.put_stored("headers", &bytes).await;
-        }
-    }
-
-    /// Whether the site's documents are guarded by headers, or none has been seen yet.
-    fn guards(&self) -> bool {
-        let is_html = |(name, value): &(String, String)| name == "content-type" && value.starts_with("text/html");
-        let mut documents =
-            self.by_path.values().map(|(_, headers)| headers).filter(|h| h.iter().any(is_html)).peekable();
-        documents.peek().is_none() || documents.any(|headers| route::guards(headers))
-    }
-
-    fn of(&self, entry: &Entry) -> Option<&replay::Pairs> {
-        let found = self.by_path.get(&entry.path).filter(|(file, _)| *file == entry.integrity);
-        found.map(|(_, headers)| headers)
-    }
-}
-
 impl Inner {
     /// Remembers the headers that came with a listed file.
     pub(super) fn observe_headers(&self, path: &str, file: Digest, response: &web_sys::Response) {
-        let kept = replay::kept(read_headers(response).unwrap_or_default());
-        let mut observed = self.observed.borrow_mut();
-        if response.status() == 206 && observed.by_path.get(path).is_some_and(|(known, _)| *known == file) {
-            // A part is never encoded: the whole tells more.
-            return;
-        }
-        if observed.by_path.len() >= Observed::MOST && !observed.by_path.contains_key(path) {
-            return;
-        }
-        let fresh = (file, kept);
-        if observed.by_path.get(path) != Some(&fresh) {
-            observed.by_path.insert(path.to_owned(), fresh);
-            observed.changed = true;
+        let headers = replay::kept(read_headers(response));
+        if self.observed.borrow_mut().note(path, file, headers, response.status() == 206) {
+            self.observed_more.set(true);
         }
     }
 }
 
-fn read_headers(response: &web_sys::Response) -> Js<Vec<(String, String)>> {
+fn read_headers(response: &web_sys::Response) -> replay::Pairs {
     let pairs = Array::from(&response.headers().entries());
-    Ok(pairs
-        .iter()
-        .filter_map(|pair| {
-            let pair = Array::from(&pair);
-            Some((pair.get(0).as_string()?, pair.get(1).as_string()?))
-        })
-        .collect())
+    pairs.iter().map(|pair| (js::text(&pair, "0"), js::text(&pair, "1"))).collect()
 }
 
 impl Record {

@@ -7,10 +7,9 @@ use js_sys::{Promise, Uint8Array};
 use peerage::digest::Digest;
 use peerage::manifest::{BadRoot, Entry, Index, Label, Root, Shard};
 use peerage::site::{Pin, Verdict, Word};
-use peerage::sorted::Map;
+use peerage::sorted::{self, Map};
 use peerage::verify::{self, SignedRoot, UnverifiedRoot, Verified};
 use wasm_bindgen::prelude::*;
-use wasm_bindgen_futures::future_to_promise;
 
 use super::{Inner, describe};
 use crate::js::{self, Js};
@@ -71,10 +70,10 @@ enum Fetched {
 }
 
 /// The site's first public key, from its JWK.
-pub(super) async fn import_key(jwk: &serde_json::Value) -> Js<JsValue> {
+pub(super) async fn import_key(jwk: JsValue) -> Js<JsValue> {
     let algorithm = js::object(&[("name", "ECDSA".into()), ("namedCurve", "P-256".into())]);
     let uses = js_sys::Array::of1(&"verify".into());
-    js::wait(subtle_import_key("jwk", &js::to_js(jwk), &algorithm, false, &uses)).await
+    js::wait(subtle_import_key("jwk", &jwk, &algorithm, false, &uses)).await
 }
 
 impl Inner {
@@ -117,7 +116,7 @@ impl Inner {
     }
 
     /// Asks the origin for its root and takes up what is newer. One such question at a time, however many wait for it.
-    pub(super) async fn refresh(self: &Rc<Self>) -> Js<Refreshed> {
+    pub(super) async fn refresh(&'static self) -> Js<Refreshed> {
         Self::refreshed(self.refreshing()).await
     }
 
@@ -133,12 +132,12 @@ impl Inner {
     }
 
     /// The question under way, or a new one. Resolves to a [`Refreshed`] by number.
-    pub(super) fn refreshing(self: &Rc<Self>) -> Promise {
+    pub(super) fn refreshing(&'static self) -> Promise {
         let mut refreshing = self.refreshing.borrow_mut();
         refreshing
             .get_or_insert_with(|| {
-                let inner = self.clone();
-                future_to_promise(async move {
+                let inner = self;
+                js::promise(async move {
                     let end = inner.ask_for_root().await;
                     inner.refreshing.borrow_mut().take();
                     end.map(|refreshed| JsValue::from(refreshed as u32))
@@ -147,7 +146,7 @@ impl Inner {
             .clone()
     }
 
-    async fn ask_for_root(self: &Rc<Self>) -> Js<Refreshed> {
+    async fn ask_for_root(&'static self) -> Js<Refreshed> {
         let mut why = match self.fetch_root("no-cache").await? {
             Fetched::Root(root, verdict) => return self.follow(root, verdict).await,
             Fetched::Nothing => return self.unreachable(),
@@ -196,7 +195,7 @@ impl Inner {
         })
     }
 
-    async fn follow(self: &Rc<Self>, root: Verified<SignedRoot>, verdict: Verdict) -> Js<Refreshed> {
+    async fn follow(&'static self, root: Verified<SignedRoot>, verdict: Verdict) -> Js<Refreshed> {
         match verdict {
             Verdict::Current => {
                 let known = self.site.borrow().roots.get(&root.root.version) == Some(&root.text);
@@ -232,7 +231,7 @@ impl Inner {
     }
 
     /// Gets what makes a version whole, then switches to it.
-    async fn take_up(self: &Rc<Self>, root: Verified<SignedRoot>) -> Js<()> {
+    async fn take_up(&'static self, root: Verified<SignedRoot>) -> Js<()> {
         let version = self.open(root).await?;
         let shards = self.whole(&version).await?;
         self.relabel(&shards);
@@ -245,8 +244,7 @@ impl Inner {
         self.site.borrow_mut().switch(number, version.root.text.clone());
         self.save_soon();
         if had.is_some_and(|had| had != number) {
-            let detail = js::object(&[("version", JsValue::from(number as f64))]);
-            super::report::broadcast(self, "update", detail.into());
+            super::report::broadcast(self, "update", js::Fields::new().number("version", number).done());
         }
         Ok(())
     }
@@ -258,9 +256,7 @@ impl Inner {
             let list = if entry.label == Label::Share { &mut shared } else { &mut kept };
             list.extend(entry.pieces.iter().map(|piece| piece.digest));
         }
-        shared.sort_unstable();
-        kept.sort_unstable();
-        self.store.borrow_mut().relabel(&shared, &kept);
+        self.store.borrow_mut().relabel(&sorted::sort(shared), &sorted::sort(kept));
         self.link.hold_all(self);
     }
 
@@ -363,7 +359,7 @@ impl Inner {
         self.site.borrow_mut().passing = Some("the site is retired".to_owned());
         self.cache.clear().await?;
         let registration = self.global.registration();
-        wasm_bindgen_futures::spawn_local(async move {
+        js::spawn(async move {
             for ms in AGAIN_MS {
                 js::sleep(ms).await;
                 if let Ok(unregistered) = registration.unregister() {
@@ -376,13 +372,13 @@ impl Inner {
     }
 
     /// Pins a document or worker, and remembers it.
-    pub(super) fn pin(self: &Rc<Self>, client: &str, pin: Pin) {
+    pub(super) fn pin(&'static self, client: &str, pin: Pin) {
         self.site.borrow_mut().pin(client, pin);
         self.save_soon();
     }
 
     /// Forgets clients that are gone and versions that nobody uses, with their part of the cache.
-    pub(super) async fn tidy(self: &Rc<Self>) {
+    pub(super) async fn tidy(&'static self) {
         let alive = super::report::clients(self).await;
         let alive: Vec<String> = alive.iter().map(|client| js::text(client, "id")).collect();
         let gone = self.site.borrow_mut().tidy(|client| alive.iter().any(|id| id == client));
@@ -393,7 +389,7 @@ impl Inner {
         for url in self.cache.urls().await {
             let relative = url.strip_prefix(&self.scope).unwrap_or_default();
             let is_part = relative.starts_with("peerage/index/") || relative.starts_with("peerage/shard/");
-            let is_old_wasm = relative.ends_with(".wasm") && relative != self.constants.wasm.url;
+            let is_old_wasm = relative.ends_with(".wasm") && relative != self.constants.wasm;
             if (is_part && !keep.iter().any(|path| path == relative)) || is_old_wasm {
                 self.cache.delete(&url).await;
             }
@@ -407,7 +403,7 @@ impl Inner {
         let mut keep = Vec::new();
         for number in numbers {
             let version = self.version(number).await.ok_or_else(|| js::error("a version in use cannot be read"))?;
-            keep.push(format!("peerage/index/{}", version.top.digest().hex()));
+            keep.push(format!("peerage/index/{}", version.root.root.index.hex()));
             let mut pages = vec![version.top.clone()];
             while let Some(page) = pages.pop() {
                 for child in page.children() {
