@@ -4,8 +4,9 @@
 use std::fmt;
 use std::str::FromStr;
 
-use base64ct::{Base64, Encoding as _};
 use sha2::Digest as _;
+
+use crate::text::{self, Base64};
 
 /// A SHA-256 digest (FIPS 180-4), 32 bytes.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -24,8 +25,7 @@ impl Digest {
 
     /// 64 lowercase hexadecimal digits.
     pub fn hex(&self) -> String {
-        const DIGITS: &[u8; 16] = b"0123456789abcdef";
-        self.0.iter().flat_map(|b| [DIGITS[usize::from(b >> 4)], DIGITS[usize::from(b & 15)]]).map(char::from).collect()
+        text::hex(&self.0)
     }
 
     /// The digest that 64 hexadecimal digits write; `None` for anything else.
@@ -52,7 +52,7 @@ impl Digest {
 /// The SRI text form, `sha256-<base64>`.
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "sha256-{}", Base64::encode_string(&self.0))
+        write!(f, "sha256-{}", Base64::Standard.encode(&self.0))
     }
 }
 
@@ -72,7 +72,7 @@ impl FromStr for Digest {
 
     fn from_str(text: &str) -> Result<Self, NotADigest> {
         let base64 = text.strip_prefix("sha256-").ok_or(NotADigest)?;
-        let bytes = Base64::decode_vec(base64).map_err(|_| NotADigest)?;
+        let bytes = Base64::Standard.decode(base64).ok_or(NotADigest)?;
         Self::from_slice(&bytes).ok_or(NotADigest)
     }
 }

@@ -1,6 +1,8 @@
 //! Adding the `page.js` tag to a listed HTML document: the one change that Peerage ever makes to a body, so that a site
 //! needs nothing but the registration of its worker.
 
+use crate::text;
+
 /// What to do with a document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Plan {
@@ -29,7 +31,7 @@ pub fn plan(html: &[u8], headers: &[(String, String)], script: &str) -> Plan {
             "content-security-policy" | "content-security-policy-report-only" => {
                 value.split(',').any(|policy| !allows_own_scripts(policy))
             }
-            "integrity-policy" => value.contains("script"),
+            "integrity-policy" => text::contains(value, "script"),
             _ => false,
         };
         if blocked {
@@ -79,9 +81,9 @@ fn metas(text: &[u8]) -> impl Iterator<Item = String> + '_ {
         from = end;
         Some(String::from_utf8_lossy(&text[start..end]).into_owned())
     })
-    .filter(|tag| tag.contains("content-security-policy"))
+    .filter(|tag| text::contains(tag, "content-security-policy"))
     .map(|tag| {
-        let content = tag.split_once("content=").map(|(_, c)| c).unwrap_or_default();
+        let content = text::split_once(&tag, "content=").map(|(_, c)| c).unwrap_or_default();
         let quote = content.chars().next().filter(|c| matches!(c, '"' | '\''));
         match quote {
             Some(quote) => content[1..].split(quote).next().unwrap_or_default().to_owned(),
@@ -117,7 +119,7 @@ fn tag(text: &[u8], name: &[u8]) -> Option<usize> {
 }
 
 fn find(text: &[u8], from: usize, what: &[u8]) -> Option<usize> {
-    text.get(from..)?.windows(what.len()).position(|window| window == what).map(|at| from + at)
+    text::find(text.get(from..)?, what).map(|at| from + at)
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@
 //! | [`headers`], [`inject`], [`observed`], [`route`], [`site`], [`store`], [`transfer`] | answering a page's requests |
 //! | [`mesh`], [`port`], [`wire`] | exchanging pieces with other visitors |
 //! | [`tracker`] | introducing visitors to each other |
-//! | [`json`], [`rng`], [`sorted`], [`Millis`] | reading JSON, chance, small collections and time, without globals |
+//! | [`json`], [`rng`], [`sorted`], [`text`], [`Millis`] | reading JSON and text, chance, small collections and time, without globals |
 //!
 //! The core is a library without IO, clock, randomness or async: its machines have three doors, `handle(input, now)`,
 //! `poll() -> Option<Output>` and `deadline() -> Option<Millis>`. Drivers carry out what they ask: `sw/` in the browser,
@@ -43,6 +43,7 @@ pub mod sign;
 pub mod site;
 pub mod sorted;
 pub mod store;
+pub mod text;
 pub mod tracker;
 pub mod transfer;
 pub mod verify;

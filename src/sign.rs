@@ -1,6 +1,5 @@
 //! Signing, native only: ECDSA with P-256 and SHA-256 (ES256, RFC 7518, section 3.4), keys as PKCS#8 PEM.
 
-use base64ct::{Base64UrlUnpadded, Encoding as _};
 use p256::ecdsa::signature::{Signer as _, Verifier as _};
 use p256::ecdsa::{Signature, SigningKey, VerifyingKey};
 use p256::pkcs8::{DecodePrivateKey as _, EncodePrivateKey as _, LineEnding};
@@ -8,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::manifest::Root;
+use crate::text::Base64;
 use crate::verify::UnverifiedRoot;
 
 /// The protected header of every root.
@@ -52,7 +52,7 @@ impl Key {
     /// The public half.
     pub fn public(&self) -> PublicKey {
         let point = self.0.verifying_key().to_sec1_point(false);
-        let coordinate = |bytes: Option<&[u8]>| Base64UrlUnpadded::encode_string(bytes.unwrap_or_default());
+        let coordinate = |bytes: Option<&[u8]>| Base64::Url.encode(bytes.unwrap_or_default());
         PublicKey {
             kty: "EC".into(),
             crv: "P-256".into(),
@@ -63,10 +63,10 @@ impl Key {
 
     /// The root as compact JWS.
     pub fn sign(&self, root: &Root) -> Result<String, serde_json::Error> {
-        let payload = Base64UrlUnpadded::encode_string(&serde_json::to_vec(root)?);
-        let input = format!("{}.{payload}", Base64UrlUnpadded::encode_string(HEADER.as_bytes()));
+        let payload = Base64::Url.encode(&serde_json::to_vec(root)?);
+        let input = format!("{}.{payload}", Base64::Url.encode(HEADER.as_bytes()));
         let signature: Signature = self.0.sign(input.as_bytes());
-        Ok(format!("{input}.{}", Base64UrlUnpadded::encode_string(&signature.to_bytes())))
+        Ok(format!("{input}.{}", Base64::Url.encode(&signature.to_bytes())))
     }
 }
 
@@ -88,7 +88,7 @@ impl PublicKey {
     pub fn thumbprint(&self) -> String {
         let Self { kty, crv, x, y } = self;
         let canonical = format!(r#"{{"crv":"{crv}","kty":"{kty}","x":"{x}","y":"{y}"}}"#);
-        Base64UrlUnpadded::encode_string(&Digest::of(canonical.as_bytes()).0)
+        Base64::Url.encode(&Digest::of(canonical.as_bytes()).0)
     }
 
     /// Whether this key signed that root.
@@ -99,8 +99,7 @@ impl PublicKey {
     }
 
     fn verifying_key(&self) -> Result<VerifyingKey, BadKey> {
-        let decode =
-            |text: &str| Base64UrlUnpadded::decode_vec(text).ok().filter(|b| b.len() == 32).ok_or(BadKey::Public);
+        let decode = |text: &str| Base64::Url.decode(text).filter(|b| b.len() == 32).ok_or(BadKey::Public);
         // SEC 1, section 2.3.3: uncompressed point
         let point = [vec![4], decode(&self.x)?, decode(&self.y)?].concat();
         VerifyingKey::from_sec1_bytes(&point).map_err(|_| BadKey::Public)
@@ -169,6 +168,6 @@ mod tests {
         // Canonical members in lexicographic order, no white space (RFC 7638, section 3.2).
         let key = PublicKey { kty: "EC".into(), crv: "P-256".into(), x: "AA".into(), y: "BB".into() };
         let want = Digest::of(br#"{"crv":"P-256","kty":"EC","x":"AA","y":"BB"}"#);
-        assert_eq!(key.thumbprint(), Base64UrlUnpadded::encode_string(&want.0));
+        assert_eq!(key.thumbprint(), Base64::Url.encode(&want.0));
     }
 }

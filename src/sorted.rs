@@ -213,11 +213,6 @@ impl<T: Ord> Set<T> {
         self.0.iter()
     }
 
-    /// All of it in order, as a slice.
-    pub fn as_slice(&self) -> &[T] {
-        &self.0
-    }
-
     /// All of it in order, as a vector.
     pub fn into_vec(self) -> Vec<T> {
         self.0

@@ -65,15 +65,19 @@ pub enum Via {
 }
 
 /// Why the origin gave nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
     /// No answer: offline, refused, reset.
+    #[error("Unreachable")]
     Unreachable,
     /// An answer that is not the file: another status, or opaque.
+    #[error("Status({0})")]
     Status(u16),
     /// Bytes that do not match the manifest.
+    #[error("Mismatch")]
     Mismatch,
     /// An answer made for one visitor (`private`, `no-store`, `Vary: Cookie`).
+    #[error("Private")]
     Private,
 }
 

@@ -4,11 +4,10 @@
 //! themselves are computed by whoever does it fastest (WebCrypto in a browser, `sha2` and `p256` natively); what they
 //! must equal, and what else must hold, is decided here.
 
-use base64ct::{Base64UrlUnpadded, Encoding as _};
-
 use crate::digest::Digest;
 use crate::json::{self, Object};
 use crate::manifest::{BadManifest, BadRoot, Child, FORMAT, Index, MAX_ROOT_BYTES, Piece, Root, Shard};
+use crate::text::Base64;
 
 /// A value that matched what the origin signed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,8 +109,7 @@ impl UnverifiedRoot {
         else {
             return Err(BadRoot::NotAJws("it does not have three parts"));
         };
-        let decode =
-            |part: &str| Base64UrlUnpadded::decode_vec(part).map_err(|_| BadRoot::NotAJws("a part is not base64url"));
+        let decode = |part: &str| Base64::Url.decode(part).ok_or(BadRoot::NotAJws("a part is not base64url"));
         let header = decode(header)?;
         let mut header = Object::parse(&header).map_err(|_| BadRoot::NotAJws("its header is not JSON"))?;
         if header.need("alg", json::text).ok().as_deref() != Some("ES256") || header.take("crit").is_some() {
@@ -183,7 +181,7 @@ mod tests {
     #[test]
     fn what_is_no_root_is_refused_with_its_reason() {
         let jws = |header: &str, payload: &str, signature: &[u8]| {
-            let b = |x: &[u8]| Base64UrlUnpadded::encode_string(x);
+            let b = |x: &[u8]| Base64::Url.encode(x);
             format!("{}.{}.{}", b(header.as_bytes()), b(payload.as_bytes()), b(signature))
         };
         let es256 = r#"{"alg":"ES256"}"#;

@@ -8,12 +8,12 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 
-use base64ct::{Base64UrlUnpadded, Encoding as _};
 use js_sys::{Array, ArrayBuffer, Object, Reflect, Uint8Array};
 use peerage::Millis;
 use peerage::mesh::{Config, Input, Mesh, Output};
 use peerage::port::{Limits, ToMesh, ToWorker};
 use peerage::sorted::Map;
+use peerage::text::Base64;
 use peerage::wire::{FRAME_HEAD, Frame, MAX_MESSAGE};
 use wasm_bindgen::JsCast as _;
 use wasm_bindgen::prelude::*;
@@ -73,7 +73,7 @@ pub fn mesh_start(start: &JsValue) -> Result<(), JsError> {
         None => resolve("..", &wasm).ok_or_else(|| JsError::new("the wasm's URL is none"))?.href(),
     };
     let path = resolve(".", &scope).ok_or_else(|| JsError::new("the scope is no URL"))?.pathname();
-    let site_bytes = Base64UrlUnpadded::decode_vec(&site).ok().and_then(|b| b.try_into().ok());
+    let site_bytes = Base64::Url.decode(&site).and_then(|b| b.try_into().ok());
     let mut random = [0; 8];
     scope_of_worker().crypto().and_then(|c| c.get_random_values_with_u8_array(&mut random)).map_err(js_error)?;
     let limits = read_limits(&get(start, "policy"), Limits::default());

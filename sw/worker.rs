@@ -28,6 +28,7 @@ use peerage::observed::Observed;
 use peerage::site::{Answer, Site};
 use peerage::sorted::Map;
 use peerage::store::Store;
+use peerage::text;
 use wasm_bindgen::prelude::*;
 
 use crate::js::{self, Js};
@@ -95,15 +96,17 @@ pub async fn start_worker(constants: JsValue, scope: String, cache: String, on_t
     js::report_traps(on_trap);
     let global: web_sys::ServiceWorkerGlobalScope = js_sys::global().unchecked_into();
     let cache = cache::Cache::open(&cache, &scope).await?;
-    let (key, memory) = futures::join!(versions::import_key(js::get(&constants, "key")), cache.load());
+    let key = versions::import_key(&js::get(&constants, "key"));
+    let memory = cache.load().await;
+    let key = js::wait(key).await?;
     let scope_path = js::text(&web_sys::Url::new(&scope)?.into(), "pathname");
     let inner: &'static Inner = Box::leak(Box::new(Inner {
         constants: Constants::read(&constants),
         scope,
         scope_path,
-        streams_break_loudly: !global.navigator().user_agent().is_ok_and(|name| name.contains("Gecko/")),
+        streams_break_loudly: !global.navigator().user_agent().is_ok_and(|name| text::contains(&name, "Gecko/")),
         global,
-        key: key?,
+        key,
         site: RefCell::new(memory.site),
         store: RefCell::new(memory.store),
         cache,
@@ -139,7 +142,7 @@ async fn recover(inner: &'static Inner) {
             store.recover(number, &line);
         }
     }
-    inner.link.hold_all(&inner);
+    inner.link.hold_all(inner);
     inner.save_soon();
 }
 
@@ -168,7 +171,7 @@ impl Worker {
     pub fn fetch(&self, event: web_sys::FetchEvent) -> Promise {
         let inner = self.0;
         js::promise(async move {
-            Ok(match respond::respond(&inner, &event).await {
+            Ok(match respond::respond(inner, &event).await {
                 Some(answer) => answer.into_js(),
                 None => JsValue::UNDEFINED,
             })
@@ -178,7 +181,7 @@ impl Worker {
     /// A message from a page: see `docs/protocol.md`.
     pub fn message(&self, event: web_sys::ExtendableMessageEvent) -> Promise {
         let inner = self.0;
-        js::promise(async move { report::message(&inner, &event).await })
+        js::promise(async move { report::message(inner, &event).await })
     }
 }
 
@@ -206,11 +209,10 @@ impl Inner {
         if self.saving.replace(true) {
             return;
         }
-        let inner = self;
         js::spawn(async move {
             js::sleep(LATER_MS).await;
-            inner.saving.set(false);
-            inner.write_memory().await;
+            self.saving.set(false);
+            self.write_memory().await;
         });
     }
 

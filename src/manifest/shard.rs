@@ -15,6 +15,7 @@ use super::bytes::{Fields, field, need};
 use super::entry::integrity_of;
 use super::{BadManifest, Entry, Label, Piece, check_path};
 use crate::digest::Digest;
+use crate::text;
 
 /// The largest shard that a reader accepts, in bytes.
 pub const MAX_SHARD_BYTES: usize = 4 << 20;
@@ -225,7 +226,11 @@ impl Shard {
             media_type: media_type.to_owned(),
             label,
             precache,
-            headers: headers.lines().filter_map(|l| l.split_once(": ")).map(|(n, v)| (n.into(), v.into())).collect(),
+            headers: headers
+                .lines()
+                .filter_map(|l| text::split_once(l, ": "))
+                .map(|(n, v)| (n.into(), v.into()))
+                .collect(),
             pieces,
         })
     }

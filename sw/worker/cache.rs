@@ -6,11 +6,11 @@
 
 use std::cell::Cell;
 
-use base64ct::{Base64, Encoding as _};
 use js_sys::{Array, Promise, Uint8Array};
 use peerage::observed::Observed;
 use peerage::site::Site;
 use peerage::store::{Segment, Store};
+use peerage::text::Base64;
 use peerage::verify::Verified;
 use wasm_bindgen::prelude::*;
 
@@ -58,8 +58,9 @@ impl Cache {
 
     /// What was remembered. Anything damaged is as good as nothing: it is rebuilt.
     pub(super) async fn load(&self) -> Memory {
-        let (state, table, dirty, headers) =
-            futures::join!(self.stored("state"), self.stored("table"), self.stored("dirty"), self.stored("headers"));
+        let [state, table, dirty, headers] = ["state", "table", "dirty", "headers"].map(|name| self.stored(name));
+        let (state, table) = (taken(state).await, taken(table).await);
+        let (dirty, headers) = (taken(dirty).await, taken(headers).await);
         let site = state.map(|bytes| Site::decode(&bytes.to_vec())).unwrap_or_default();
         let observed = headers.map(|bytes| Observed::decode(&bytes.to_vec())).unwrap_or_default();
         let table = table.and_then(|bytes| Store::from_snapshot(&bytes.to_vec()));
@@ -78,16 +79,13 @@ impl Cache {
     }
 
     /// The bytes of a file of the manifest or the bundle.
-    pub(super) async fn read(&self, url: &str) -> Option<(Uint8Array, web_sys::Headers)> {
-        let found = js::wait(self.cache.match_with_str(url)).await.ok()?;
-        let response: web_sys::Response = found.dyn_into().ok()?;
-        let buffer = js::wait(response.array_buffer().ok()?).await.ok()?;
-        Some((Uint8Array::new(&buffer), response.headers()))
+    pub(super) async fn read(&self, url: &str) -> Option<Uint8Array> {
+        taken(self.body(url)).await
     }
 
     /// Keeps the bytes of a file of the manifest.
-    pub(super) async fn write(&self, url: &str, bytes: &[u8]) -> Js<()> {
-        self.put(url, &Uint8Array::from(bytes).into(), None).await
+    pub(super) async fn write(&self, url: &str, bytes: &Uint8Array) -> Js<()> {
+        self.put(url, bytes, None).await
     }
 
     /// Deletes a file of the manifest.
@@ -109,13 +107,19 @@ impl Cache {
         }
         let parts = bodies.iter().map(|body| JsValue::from((**body).clone())).collect::<Array>();
         let blob = web_sys::Blob::new_with_u8_array_sequence(&parts)?;
-        let line = Base64::encode_string(&line.describe());
+        let line = Base64::Standard.encode(&line.describe());
         self.put(&self.segment_url(number), &blob.into(), Some(&line)).await
     }
 
     /// The bytes of a segment: an ArrayBuffer, or `undefined` where it is gone.
     pub(super) fn segment(&self, number: u64) -> Promise {
-        let found = self.cache.match_with_str(&self.segment_url(number));
+        self.body(&self.segment_url(number))
+    }
+
+    /// The body under a URL: an ArrayBuffer, or `undefined` where there is none. It is read whether it is waited for or
+    /// not, so that several are read at once.
+    fn body(&self, url: &str) -> Promise {
+        let found = self.cache.match_with_str(url);
         js::promise(async move {
             match js::wait(found).await?.dyn_into::<web_sys::Response>() {
                 Ok(response) => js::wait(response.array_buffer()?).await,
@@ -138,7 +142,7 @@ impl Cache {
             let Ok(found) = js::wait(self.cache.match_with_str(&url)).await else { continue };
             let Ok(response) = found.dyn_into::<web_sys::Response>() else { continue };
             let line = response.headers().get(LINE).ok().flatten().unwrap_or_default();
-            if let Ok(line) = Base64::decode_vec(&line) {
+            if let Some(line) = Base64::Standard.decode(&line) {
                 lines.push((number, line));
             }
         }
@@ -154,8 +158,8 @@ impl Cache {
         format!("{}{number:016x}", self.store_url)
     }
 
-    async fn stored(&self, name: &str) -> Option<Uint8Array> {
-        Some(self.read(&format!("{}{name}", self.store_url)).await?.0)
+    fn stored(&self, name: &str) -> Promise {
+        self.body(&format!("{}{name}", self.store_url))
     }
 
     pub(super) async fn put_stored(&self, name: &str, bytes: &[u8]) -> Js<()> {
@@ -171,6 +175,12 @@ impl Cache {
         let response = new_response(body, &js::object(&[("headers", headers.into())]))?;
         js::wait(self.cache.put_with_str(url, &response)).await.map(drop)
     }
+}
+
+/// What [`Cache::body`] found.
+async fn taken(body: Promise) -> Option<Uint8Array> {
+    let buffer = js::wait(body).await.ok().filter(|buffer| !buffer.is_undefined())?;
+    Some(Uint8Array::new(&buffer))
 }
 
 fn caches() -> Js<web_sys::CacheStorage> {

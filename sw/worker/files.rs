@@ -1,5 +1,6 @@
 //! Files on their way: carries out what each file's [`Transfer`] asks for.
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::rc::Rc;
@@ -32,7 +33,7 @@ const PREFETCHES: usize = 6;
 /// A file that is being read.
 pub(super) struct File {
     transfer: Transfer<Uint8Array>,
-    entry: Entry,
+    entry: Rc<Entry>,
     /// The URL to ask the origin for.
     url: String,
     readers: Map<ReaderId, mpsc::UnboundedSender<Told>>,
@@ -62,7 +63,7 @@ pub(super) struct Reading {
 
 impl Reading {
     /// Starts reading pieces of a listed file. `url` is asked for where the origin must help; `peers`: they may.
-    pub(super) fn open(inner: &'static Inner, entry: &Entry, url: String, span: Range<usize>, peers: bool) -> Self {
+    pub(super) fn open(inner: &'static Inner, entry: &Rc<Entry>, url: String, span: Range<usize>, peers: bool) -> Self {
         let file = entry.integrity;
         let id = inner.readers.get().wrapping_add(1);
         inner.readers.set(id);
@@ -177,15 +178,14 @@ impl Inner {
         let Some(due) = open.transfer.deadline() else { return };
         if open.tick.is_none_or(|tick| tick > due) {
             open.tick = Some(due);
-            let inner = self;
             js::spawn(async move {
                 js::sleep(due.since(js::now()) + 1).await;
-                if let Some(open) = inner.files.borrow_mut().get_mut(&file)
+                if let Some(open) = self.files.borrow_mut().get_mut(&file)
                     && open.tick == Some(due)
                 {
                     open.tick = None;
                 }
-                inner.feed(file, Input::Tick);
+                self.feed(file, Input::Tick);
             });
         }
     }
@@ -210,9 +210,7 @@ impl Inner {
                         pieces,
                         via,
                         url: open.url.clone(),
-                        label: open.entry.label,
-                        path: open.entry.path.clone(),
-                        all: open.entry.pieces.clone(),
+                        entry: open.entry.clone(),
                         signal: abort.signal(),
                     }
                 });
@@ -397,32 +395,41 @@ pub(super) fn default_budget() -> u64 {
     DEFAULT_BUDGET
 }
 
-/// Gets whole files into the store; what is there already costs nothing.
-pub(super) async fn prefetch(inner: &'static Inner, version: &Rc<Version>, entries: Vec<Entry>) -> Js<()> {
-    let number = version.root.root.version;
-    let missing = entries.into_iter().filter(|entry| {
+/// Gets whole files into the store, some at a time; what is there already costs nothing.
+pub(super) async fn prefetch(inner: &'static Inner, version: &Version, mut entries: Vec<Entry>) -> Js<()> {
+    {
         let store = inner.store.borrow();
-        !entry.pieces.iter().all(|piece| store.place(&piece.digest).is_some())
-    });
-    let mut fetches =
-        futures::stream::iter(missing.map(|entry| fetch_whole(inner, entry))).buffer_unordered(PREFETCHES);
-    while let Some(fetched) = fetches.next().await {
-        fetched.map_err(|path| js::error(&format!("{path} of version {number} could not be fetched ahead")))?;
+        entries.retain(|entry| entry.pieces.iter().any(|piece| store.place(&piece.digest).is_none()));
+    }
+    let number = version.root.root.version;
+    // Taken off the end.
+    entries.reverse();
+    let queue = Rc::new(RefCell::new(entries));
+    for fetches in [(); PREFETCHES].map(|()| js::promise(fetch_queue(inner, queue.clone(), number))) {
+        js::wait(fetches).await?;
     }
     Ok(())
 }
 
-async fn fetch_whole(inner: &'static Inner, entry: Entry) -> Result<(), String> {
-    let url = inner.file_url(&entry.path);
-    let mut reading = Reading::open(&inner, &entry, url, 0..entry.pieces.len(), true);
+/// Fetches whole files until the queue is empty; one that fails empties it.
+async fn fetch_queue(inner: &'static Inner, queue: Rc<RefCell<Vec<Entry>>>, version: u64) -> Js<JsValue> {
     loop {
-        match reading.next().await {
-            Ok(Some(_)) => {}
-            Ok(None) => break,
-            Err(_) => return Err(entry.path),
+        let Some(entry) = queue.borrow_mut().pop() else { return Ok(JsValue::UNDEFINED) };
+        let entry = Rc::new(entry);
+        let url = inner.file_url(&entry.path);
+        let mut reading = Reading::open(inner, &entry, url, 0..entry.pieces.len(), true);
+        loop {
+            match reading.next().await {
+                Ok(Some(_)) => {}
+                Ok(None) => break,
+                Err(_) => {
+                    queue.borrow_mut().clear();
+                    let path = &entry.path;
+                    return Err(js::error(&format!("{path} of version {version} could not be fetched ahead")));
+                }
+            }
         }
+        // Stored, too.
+        let _ = js::wait(reading.done.clone()).await;
     }
-    // Stored, too.
-    let _ = js::wait(reading.done.clone()).await;
-    Ok(())
 }

@@ -133,7 +133,7 @@ pub(super) async fn call(inner: &'static Inner) {
         greeting
             .get_or_insert_with(|| {
                 js::promise(async move {
-                    if super::report::broadcast_now(&inner, &js::object(&[("peerage", "port?".into())])).await == 0 {
+                    if super::report::broadcast_now(inner, &js::object(&[("peerage", "port?".into())])).await == 0 {
                         return Ok(JsValue::UNDEFINED);
                     }
                     let until = js::now() + GREET_MS;
@@ -275,7 +275,7 @@ fn heard(inner: &'static Inner, data: &JsValue) {
 async fn arrived(inner: &'static Inner, id: u32, digest: Digest, peer: u32, body: Uint8Array) {
     let len = body.length();
     let found = js::sha256(&body).await;
-    let Some((file, piece, places)) = take(&inner, id, digest) else {
+    let Some((file, piece, places)) = take(inner, id, digest) else {
         inner.site.borrow_mut().bytes.wasted += u64::from(len);
         return;
     };

@@ -1,22 +1,18 @@
 //! The origin: fetches a run of pieces, cuts the body where the manifest says, verifies each piece.
 
 use std::ops::Range;
+use std::rc::Rc;
 
-use js_sys::{Promise, Uint8Array};
+use js_sys::Uint8Array;
 use peerage::digest::Digest;
-use peerage::manifest::{Label, Piece};
+use peerage::manifest::{Entry, Label};
+use peerage::text;
 use peerage::transfer::{Fault, Input, RunId, Via};
 use peerage::verify;
 use wasm_bindgen::prelude::*;
 
 use super::Inner;
 use crate::js::{self, Js};
-
-#[wasm_bindgen]
-extern "C" {
-    #[wasm_bindgen(js_name = fetch)]
-    fn fetch_with(url: &str, init: &JsValue) -> Promise;
-}
 
 /// What a run is of.
 pub(super) struct Order {
@@ -27,29 +23,27 @@ pub(super) struct Order {
     pub(super) via: Via,
     /// The URL that was asked for.
     pub(super) url: String,
-    pub(super) label: Label,
-    pub(super) path: String,
-    pub(super) all: Vec<Piece>,
+    pub(super) entry: Rc<Entry>,
     pub(super) signal: web_sys::AbortSignal,
 }
 
 /// Carries a run out, and tells the transfer of each piece and of the end.
 pub(super) async fn run(inner: &'static Inner, order: Order) {
-    let end = fetch(&inner, &order).await;
+    let end = fetch(inner, &order).await;
     inner.feed(order.file, Input::Ended(order.run, end));
 }
 
 async fn fetch(inner: &'static Inner, order: &Order) -> Result<(), Fault> {
-    let offset: u64 = order.all[..order.pieces.start].iter().map(|p| u64::from(p.len)).sum();
-    let len: u64 = order.all[order.pieces.clone()].iter().map(|p| u64::from(p.len)).sum();
-    let whole = order.pieces == (0..order.all.len());
+    let offset: u64 = order.entry.pieces[..order.pieces.start].iter().map(|p| u64::from(p.len)).sum();
+    let len: u64 = order.entry.pieces[order.pieces.clone()].iter().map(|p| u64::from(p.len)).sum();
+    let whole = order.pieces == (0..order.entry.pieces.len());
     let response = ask(inner, order, (!whole).then_some((offset, len))).await.map_err(|_| Fault::Unreachable)?;
     let skip = match response.status() {
         206 if !whole && starts_at(&response, offset) => 0,
         200 => offset,
         status => return Err(Fault::Status(status)),
     };
-    if order.label == Label::Cache && is_private(&response) {
+    if order.entry.label == Label::Cache && is_private(&response) {
         return Err(Fault::Private);
     }
     let body = response.body().ok_or(Fault::Mismatch)?;
@@ -75,12 +69,12 @@ async fn read_pieces(
     }
     for at in order.pieces.clone() {
         inner.until_wanted(order.file, order.run).await;
-        let piece = order.all[at];
+        let piece = order.entry.pieces[at];
         let body = chunks.take(piece.len).await?;
         let found = js::sha256(&body).await.map_err(|_| Fault::Unreachable)?;
         let body = verify::piece(body, piece.len as usize, found, &piece).map_err(|_| Fault::Mismatch)?;
         if at == order.pieces.start && order.via != Via::Old {
-            inner.observe_headers(&order.path, order.file, response);
+            inner.observe_headers(&order.entry.path, order.file, response);
         }
         inner.site.borrow_mut().bytes.origin += u64::from(piece.len);
         inner.feed(order.file, Input::Fetched(order.run, at, body));
@@ -95,7 +89,7 @@ async fn ask(inner: &Inner, order: &Order, range: Option<(u64, u64)>) -> Js<web_
     };
     let init = js::object(&[
         // What may be shared is fetched as a stranger would get it.
-        ("credentials", if order.label == Label::Share { "omit" } else { "same-origin" }.into()),
+        ("credentials", if order.entry.label == Label::Share { "omit" } else { "same-origin" }.into()),
         ("cache", if order.via == Via::Reload { "reload" } else { "default" }.into()),
         ("signal", order.signal.clone().into()),
     ]);
@@ -103,7 +97,7 @@ async fn ask(inner: &Inner, order: &Order, range: Option<(u64, u64)>) -> Js<web_
         let range = format!("bytes={offset}-{}", offset + len - 1);
         js::set(&init, "headers", js::object(&[("range", range.into())]));
     }
-    Ok(js::wait(fetch_with(&url, &init)).await?.unchecked_into())
+    Ok(js::wait(js::fetch(&url, &init)).await?.unchecked_into())
 }
 
 fn starts_at(response: &web_sys::Response, offset: u64) -> bool {
@@ -115,8 +109,8 @@ fn starts_at(response: &web_sys::Response, offset: u64) -> bool {
 fn is_private(response: &web_sys::Response) -> bool {
     let header = |name| response.headers().get(name).ok().flatten().unwrap_or_default().to_ascii_lowercase();
     let cache = header("cache-control");
-    ["private", "no-store"].iter().any(|d| cache.contains(d))
-        || header("vary").contains("cookie")
+    ["private", "no-store"].iter().any(|d| text::contains(&cache, d))
+        || text::contains(&header("vary"), "cookie")
         || header("vary") == "*"
 }
 

@@ -10,6 +10,7 @@ use peerage::digest::Digest;
 use peerage::manifest::IceServer;
 use peerage::port::Stats;
 use peerage::site::{Answer, Site};
+use peerage::text::hex;
 use wasm_bindgen::prelude::*;
 
 use super::{Inner, link};
@@ -200,18 +201,18 @@ fn ice_server(server: &IceServer) -> JsValue {
 
 /// The swarm's name at a tracker: the first 20 bytes of SHA-256 over `peerage/1 ` and the site id.
 fn info_hash(site: &str) -> String {
-    Digest::of(format!("peerage/1 {site}").as_bytes()).hex()[..40].to_owned()
+    hex(&Digest::of(format!("peerage/1 {site}").as_bytes()).0[..20])
 }
 
 /// A tracker's URL as a WebSocket's.
 fn socket_url(url: &str, scope: &str) -> Option<String> {
     let url = web_sys::Url::new_with_base(url, scope).ok()?;
-    let scheme = url.protocol();
-    match scheme.as_str() {
-        "http:" | "ws:" => Some(url.href().replacen(&scheme, "ws:", 1)),
-        "https:" | "wss:" => Some(url.href().replacen(&scheme, "wss:", 1)),
-        _ => None,
+    match url.protocol().as_str() {
+        "http:" | "ws:" => url.set_protocol("ws:"),
+        "https:" | "wss:" => url.set_protocol("wss:"),
+        _ => return None,
     }
+    Some(url.href())
 }
 
 fn stats(inner: &Inner) -> JsValue {
@@ -351,7 +352,7 @@ pub(super) fn tell(inner: &'static Inner) {
             let (cache, peer, origin, uploaded) = (bytes.cache, bytes.peer, bytes.origin, bytes.uploaded);
             report.timeline.push_back(Point { t, cache, peer, origin, uploaded });
         }
-        broadcast(&inner, "stats", stats(&inner));
+        broadcast(inner, "stats", stats(inner));
     });
 }
 
@@ -389,8 +390,4 @@ async fn list(clients: &web_sys::Clients, kind: web_sys::ClientType) -> Vec<JsVa
     options.set_type(kind);
     let found = js::wait(clients.match_all_with_options(&options)).await;
     found.map(|list| Array::from(&list).iter().collect()).unwrap_or_default()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

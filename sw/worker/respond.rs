@@ -110,7 +110,7 @@ pub(super) async fn respond(inner: &'static Inner, event: &web_sys::FetchEvent) 
     serve(inner, Asked { request: &request, version: &version, entry, candidate }).await
 }
 
-async fn find(inner: &Inner, version: &Version, path: &str) -> Option<Entry> {
+async fn find(inner: &Inner, version: &Version, path: &str) -> Option<Rc<Entry>> {
     match inner.lookup(version, path).await {
         Ok(entry) => entry,
         Err(e) => {
@@ -179,7 +179,7 @@ async fn bundled(inner: &'static Inner, path: &str) -> Option<Answer> {
         path if path == constants.wasm => (&constants.wasm, "application/wasm"),
         _ => return None,
     };
-    let (bytes, _) = inner.cache.read(&inner.url(url)).await?;
+    let bytes = inner.cache.read(&inner.url(url)).await?;
     let headers = [
         ("content-type", media_type),
         ("cross-origin-embedder-policy", "require-corp"),
@@ -199,7 +199,7 @@ async fn bundled(inner: &'static Inner, path: &str) -> Option<Answer> {
 struct Asked<'a> {
     request: &'a web_sys::Request,
     version: &'a Rc<Version>,
-    entry: Entry,
+    entry: Rc<Entry>,
     candidate: route::Candidate,
 }
 
@@ -315,7 +315,7 @@ fn failed(
     record: &RefCell<Record>,
     fault: Fault,
 ) -> Option<Answer> {
-    record.borrow_mut().fail(&format!("{fault:?}"), js::now());
+    record.borrow_mut().fail(&fault.to_string(), js::now());
     if fault == Fault::Mismatch {
         inner.site.borrow_mut().rejected += 1;
         inner.note_error(&format!("the origin's bytes of {} do not match the manifest", entry.path));
@@ -357,7 +357,7 @@ fn offset(entry: &Entry, piece: usize) -> u64 {
 
 /// Which part of each piece a request gets.
 struct Cut {
-    entry: Entry,
+    entry: Rc<Entry>,
     first: usize,
     offset: u64,
     start: u64,
@@ -389,15 +389,11 @@ fn inject(
     if destination != "document" {
         return Ok(None);
     }
-    let script = inner.url(&inner.constants.page);
-    let path = script.find("://").and_then(|at| script[at + 3..].find('/').map(|slash| &script[at + 3 + slash..]));
     let html = chunk.to_vec();
     match inject::plan(&html[..html.len().min(inject::LOOK)], headers, "peerage/page.js") {
         inject::Plan::At(at) => {
-            let tag = format!("<script src=\"{}\" async></script>", path.unwrap_or(&script));
-            let mut out = html;
-            out.splice(at..at, tag.into_bytes());
-            Ok(Some(Uint8Array::from(&out[..])))
+            let tag = format!("<script src=\"{}{}\" async></script>", inner.scope_path, inner.constants.page);
+            Ok(Some(Uint8Array::from(&[&html[..at], tag.as_bytes(), &html[at..]].concat()[..])))
         }
         inject::Plan::Blocked(why) => Err(why),
         inject::Plan::There | inject::Plan::NoPlace => Ok(None),
@@ -449,8 +445,8 @@ impl Reader {
                     Ok(JsValue::UNDEFINED)
                 }
                 Err(fault) => {
-                    stream.record.borrow_mut().fail(&format!("{fault:?}"), js::now());
-                    Err(js::error(&format!("{} could not be read to its end: {fault:?}", state.cut.entry.path)))
+                    stream.record.borrow_mut().fail(&fault.to_string(), js::now());
+                    Err(js::error(&format!("{} could not be read to its end: {fault}", state.cut.entry.path)))
                 }
             }
         })

@@ -33,13 +33,11 @@ extern "C" {
     ) -> Promise;
     #[wasm_bindgen(js_namespace = ["crypto", "subtle"], js_name = verify)]
     fn subtle_verify(algorithm: &JsValue, key: &JsValue, signature: &Uint8Array, data: &Uint8Array) -> Promise;
-    #[wasm_bindgen(js_name = fetch)]
-    fn fetch_with(url: &str, init: &JsValue) -> Promise;
 }
 
 /// One version of the site, as far as it has been read.
 pub(super) struct Version {
-    pub(super) root: Verified<SignedRoot>,
+    pub(super) root: Rc<Verified<SignedRoot>>,
     top: Rc<Verified<Index>>,
     pages: RefCell<Map<Digest, Rc<Verified<Index>>>>,
     shards: RefCell<Map<Digest, Rc<Verified<Shard>>>>,
@@ -60,7 +58,7 @@ pub(super) enum Refreshed {
 
 /// What the origin answered when it was asked for its root.
 enum Fetched {
-    Root(Verified<SignedRoot>, Verdict),
+    Root(Rc<Verified<SignedRoot>>, Verdict),
     /// A root that cannot be accepted.
     Bad(BadRoot),
     /// No answer, or one that says nothing of the root.
@@ -70,10 +68,18 @@ enum Fetched {
 }
 
 /// The site's first public key, from its JWK.
-pub(super) async fn import_key(jwk: JsValue) -> Js<JsValue> {
-    let algorithm = js::object(&[("name", "ECDSA".into()), ("namedCurve", "P-256".into())]);
-    let uses = js_sys::Array::of1(&"verify".into());
-    js::wait(subtle_import_key("jwk", &jwk, &algorithm, false, &uses)).await
+pub(super) fn import_key(jwk: &JsValue) -> Promise {
+    let algorithm = js::Fields::new().text("name", "ECDSA").text("namedCurve", "P-256").done();
+    subtle_import_key("jwk", jwk, &algorithm, false, &js::list(["verify".into()].into_iter()))
+}
+
+fn same_origin(cache: &str) -> JsValue {
+    js::Fields::new().text("cache", cache).text("credentials", "same-origin").done()
+}
+
+/// Site-relative URL of a part of the manifest.
+fn part_path(kind: &str, digest: &Digest) -> String {
+    ["peerage/", kind, "/", &digest.hex()].concat()
 }
 
 impl Inner {
@@ -136,10 +142,9 @@ impl Inner {
         let mut refreshing = self.refreshing.borrow_mut();
         refreshing
             .get_or_insert_with(|| {
-                let inner = self;
                 js::promise(async move {
-                    let end = inner.ask_for_root().await;
-                    inner.refreshing.borrow_mut().take();
+                    let end = self.ask_for_root().await;
+                    self.refreshing.borrow_mut().take();
                     end.map(|refreshed| JsValue::from(refreshed as u32))
                 })
             })
@@ -169,8 +174,7 @@ impl Inner {
     }
 
     async fn fetch_root(&self, mode: &str) -> Js<Fetched> {
-        let init = js::object(&[("cache", mode.into()), ("credentials", "same-origin".into())]);
-        let Ok(response) = js::wait(fetch_with(&self.url("peerage/root.jws"), &init)).await else {
+        let Ok(response) = js::wait(js::fetch(&self.url("peerage/root.jws"), &same_origin(mode))).await else {
             return Ok(Fetched::Nothing);
         };
         let response: web_sys::Response = response.unchecked_into();
@@ -195,7 +199,7 @@ impl Inner {
         })
     }
 
-    async fn follow(&'static self, root: Verified<SignedRoot>, verdict: Verdict) -> Js<Refreshed> {
+    async fn follow(&'static self, root: Rc<Verified<SignedRoot>>, verdict: Verdict) -> Js<Refreshed> {
         match verdict {
             Verdict::Current => {
                 let known = self.site.borrow().roots.get(&root.root.version) == Some(&root.text);
@@ -221,22 +225,24 @@ impl Inner {
         Ok(Refreshed::Unreachable)
     }
 
-    async fn check_root(&self, text: &[u8]) -> Result<Verified<SignedRoot>, BadRoot> {
+    async fn check_root(&self, text: &[u8]) -> Result<Rc<Verified<SignedRoot>>, BadRoot> {
         let root = UnverifiedRoot::parse(text)?;
         let algorithm = js::object(&[("name", "ECDSA".into()), ("hash", "SHA-256".into())]);
         let (signature, data) = (Uint8Array::from(&root.signature()[..]), Uint8Array::from(root.signing_input()));
         let matches = root.claims().key == FIRST_KEY
             && js::wait(subtle_verify(&algorithm, &self.key, &signature, &data)).await.is_ok_and(|v| v.is_truthy());
-        root.accept(matches, &self.constants.site)
+        root.accept(matches, &self.constants.site).map(Rc::new)
     }
 
     /// Gets what makes a version whole, then switches to it.
-    async fn take_up(&'static self, root: Verified<SignedRoot>) -> Js<()> {
+    async fn take_up(&'static self, root: Rc<Verified<SignedRoot>>) -> Js<()> {
         let version = self.open(root).await?;
         let shards = self.whole(&version).await?;
         self.relabel(&shards);
-        let mut precache: Vec<_> = shards.iter().flat_map(|shard| shard.iter().collect::<Vec<_>>()).collect();
-        precache.retain(|entry| entry.precache);
+        let mut precache = Vec::new();
+        for shard in &shards {
+            precache.extend(shard.iter().filter(|entry| entry.precache));
+        }
         let Root { version: number, .. } = version.root.root;
         super::files::prefetch(self, &version, precache).await?;
         let had = self.site.borrow().current;
@@ -252,7 +258,7 @@ impl Inner {
     /// What the owner no longer lets peers have goes to none from now on.
     fn relabel(&self, shards: &[Rc<Verified<Shard>>]) {
         let (mut shared, mut kept) = (Vec::new(), Vec::new());
-        for entry in shards.iter().flat_map(|shard| shard.iter().collect::<Vec<_>>()) {
+        for entry in shards.iter().flat_map(|shard| shard.iter()) {
             let list = if entry.label == Label::Share { &mut shared } else { &mut kept };
             list.extend(entry.pieces.iter().map(|piece| piece.digest));
         }
@@ -260,7 +266,7 @@ impl Inner {
         self.link.hold_all(self);
     }
 
-    async fn open(&self, root: Verified<SignedRoot>) -> Js<Rc<Version>> {
+    async fn open(&self, root: Rc<Verified<SignedRoot>>) -> Js<Rc<Version>> {
         let top = self.page(root.root.index).await?;
         Ok(Rc::new(Version { root, top, pages: RefCell::default(), shards: RefCell::default() }))
     }
@@ -283,12 +289,12 @@ impl Inner {
     }
 
     /// The entry of a path in a version.
-    pub(super) async fn lookup(&self, version: &Version, path: &str) -> Js<Option<Entry>> {
+    pub(super) async fn lookup(&self, version: &Version, path: &str) -> Js<Option<Rc<Entry>>> {
         let mut page = version.top.clone();
         loop {
             let Some(child) = page.find(path) else { return Ok(None) };
             if page.level() == 0 {
-                return Ok(self.shard(version, &child).await?.find(path));
+                return Ok(self.shard(version, &child).await?.find(path).map(Rc::new));
             }
             page = self.child_page(version, child.digest).await?;
         }
@@ -304,44 +310,58 @@ impl Inner {
     }
 
     async fn page(&self, want: Digest) -> Js<Rc<Verified<Index>>> {
-        let check = |bytes, found| verify::index(bytes, found, want);
-        Ok(Rc::new(self.part(&format!("peerage/index/{}", want.hex()), check).await?))
+        let mut page = None;
+        let mut check = |bytes, found| {
+            page = Some(Rc::new(verify::index(bytes, found, want)?));
+            Ok(())
+        };
+        self.part("index", want, &mut check).await?;
+        page.ok_or(JsValue::UNDEFINED)
     }
 
     async fn shard(&self, version: &Version, child: &peerage::manifest::Child) -> Js<Rc<Verified<Shard>>> {
         if let Some(shard) = version.shards.borrow().get(&child.digest) {
             return Ok(shard.clone());
         }
-        let check = |bytes, found| verify::shard(bytes, found, child);
-        let shard = Rc::new(self.part(&format!("peerage/shard/{}", child.digest.hex()), check).await?);
+        let mut shard = None;
+        let mut check = |bytes, found| {
+            shard = Some(Rc::new(verify::shard(bytes, found, child)?));
+            Ok(())
+        };
+        self.part("shard", child.digest, &mut check).await?;
+        let shard = shard.ok_or(JsValue::UNDEFINED)?;
         version.shards.borrow_mut().insert(child.digest, shard.clone());
         Ok(shard)
     }
 
     /// A part of the manifest by its address: from the cache, else from the origin, past the HTTP cache if need be.
-    async fn part<T>(&self, path: &str, check: impl Fn(Vec<u8>, Digest) -> Result<T, verify::BadPart>) -> Js<T> {
-        let url = self.url(path);
-        if let Some((bytes, _)) = self.cache.read(&url).await
-            && let Ok(part) = check(bytes.to_vec(), js::sha256(&bytes).await?)
+    /// `check` takes it up.
+    async fn part(
+        &self,
+        kind: &str,
+        want: Digest,
+        check: &mut dyn FnMut(Vec<u8>, Digest) -> Result<(), verify::BadPart>,
+    ) -> Js<()> {
+        let url = self.url(&part_path(kind, &want));
+        if let Some(bytes) = self.cache.read(&url).await
+            && check(bytes.to_vec(), js::sha256(&bytes).await?).is_ok()
         {
-            return Ok(part);
+            return Ok(());
         }
-        let mut failure = js::error(&format!("{url} cannot be fetched"));
+        let mut failure = JsValue::UNDEFINED;
         for mode in ["default", "reload"] {
-            let init = js::object(&[("cache", mode.into()), ("credentials", "same-origin".into())]);
-            let response: web_sys::Response = js::wait(fetch_with(&url, &init)).await?.unchecked_into();
+            let response: web_sys::Response = js::wait(js::fetch(&url, &same_origin(mode))).await?.unchecked_into();
             if response.status() != 200 {
                 failure = js::error(&format!("{url}: the origin answers {}", response.status()));
                 continue;
             }
-            let buffer = Uint8Array::new(&js::wait(response.array_buffer()?).await?);
-            let bytes = buffer.to_vec();
-            match check(bytes.clone(), js::sha256(&buffer).await?) {
-                Ok(part) => {
+            let bytes = Uint8Array::new(&js::wait(response.array_buffer()?).await?);
+            match check(bytes.to_vec(), js::sha256(&bytes).await?) {
+                Ok(()) => {
                     if let Err(e) = self.cache.write(&url, &bytes).await {
                         self.note_error(&format!("{url} could not be kept: {}", describe(&e)));
                     }
-                    return Ok(part);
+                    return Ok(());
                 }
                 Err(why) => failure = js::error(&format!("{url}: {why}")),
             }
@@ -403,14 +423,14 @@ impl Inner {
         let mut keep = Vec::new();
         for number in numbers {
             let version = self.version(number).await.ok_or_else(|| js::error("a version in use cannot be read"))?;
-            keep.push(format!("peerage/index/{}", version.root.root.index.hex()));
+            keep.push(part_path("index", &version.root.root.index));
             let mut pages = vec![version.top.clone()];
             while let Some(page) = pages.pop() {
                 for child in page.children() {
                     if page.level() == 0 {
-                        keep.push(format!("peerage/shard/{}", child.digest.hex()));
+                        keep.push(part_path("shard", &child.digest));
                     } else {
-                        keep.push(format!("peerage/index/{}", child.digest.hex()));
+                        keep.push(part_path("index", &child.digest));
                         pages.push(self.child_page(&version, child.digest).await?);
                     }
                 }
