@@ -15,13 +15,14 @@ fn main() {
 #[cfg(feature = "cli")]
 mod bundle {
     use std::env;
+    use std::ffi::OsString;
     use std::path::{Path, PathBuf};
     use std::process::{Command, exit};
 
     const TARGET: &str = "wasm32-unknown-unknown";
 
     /// `sha2`'s loop instead of its unrolled rounds, 6 KB smaller: the bundle hashes names with it, bytes by WebCrypto.
-    const FLAGS: &str = "--cfg=sha2_backend_soft=\"compact\"";
+    const SMALL_SHA2: &str = "--cfg=sha2_backend_soft=\"compact\"";
 
     pub(super) fn build() {
         let root = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets CARGO_MANIFEST_DIR"));
@@ -104,13 +105,28 @@ mod bundle {
                 cargo.env_remove(&key);
             }
         }
-        cargo.env("CARGO_ENCODED_RUSTFLAGS", FLAGS);
+        cargo.env("CARGO_ENCODED_RUSTFLAGS", flags());
         match cargo.output() {
             Ok(o) if o.status.success() => {}
             Ok(o) => fail(&format!("the browser bundle did not compile:\n{}", String::from_utf8_lossy(&o.stderr))),
             Err(e) => fail(&format!("cargo could not be run for the browser bundle: {e}")),
         }
         target_dir.join(TARGET).join("sw").join("sw.wasm")
+    }
+
+    /// The compiler's flags for the bundle. Panics name source files: those of dependencies by their names, not by where
+    /// this machine keeps them, so that every machine builds the same bundle.
+    fn flags() -> OsString {
+        let home = env::var_os("CARGO_HOME").map(PathBuf::from);
+        let home = home.or_else(|| env::var_os("HOME").map(|home| PathBuf::from(home).join(".cargo")));
+        let mut flags = OsString::from(SMALL_SHA2);
+        let registries = home.and_then(|home| std::fs::read_dir(home.join("registry").join("src")).ok());
+        for registry in registries.into_iter().flatten().flatten() {
+            flags.push("\x1f--remap-path-prefix=");
+            flags.push(registry.path());
+            flags.push("=");
+        }
+        flags
     }
 
     /// A folder of the bundle's own beside the outer build's profiles (the same one would deadlock on cargo's lock),

@@ -79,14 +79,15 @@ fn metas(text: &[u8]) -> impl Iterator<Item = String> + '_ {
         let start = find(text, from, b"<meta")?;
         let end = find(text, start, b">").unwrap_or(text.len());
         from = end;
-        Some(String::from_utf8_lossy(&text[start..end]).into_owned())
+        // As Latin-1: what is looked for in it is ASCII.
+        Some(text.get(start..end)?.iter().copied().map(char::from).collect::<String>())
     })
     .filter(|tag| text::contains(tag, "content-security-policy"))
     .map(|tag| {
         let content = text::split_once(&tag, "content=").map(|(_, c)| c).unwrap_or_default();
         let quote = content.chars().next().filter(|c| matches!(c, '"' | '\''));
         match quote {
-            Some(quote) => content[1..].split(quote).next().unwrap_or_default().to_owned(),
+            Some(quote) => content.get(1..).unwrap_or_default().split(quote).next().unwrap_or_default().to_owned(),
             None => content.split_ascii_whitespace().next().unwrap_or_default().to_owned(),
         }
     })

@@ -95,7 +95,7 @@ impl Reading {
             let _ = is_done.await;
             Ok(JsValue::UNDEFINED)
         });
-        Self { inner: inner, file, id, told, ended: false, done }
+        Self { inner, file, id, told, ended: false, done }
     }
 
     /// The next piece, verified; `None` after the last.
@@ -346,7 +346,7 @@ impl Inner {
                 let held = line.pieces.clone();
                 self.store.borrow_mut().insert(number, line.pieces, share);
                 if share {
-                    self.link.hold(&self, &held);
+                    self.link.hold(self, &held);
                 }
             }
             Err(e) => self.note_error(&format!("a file could not be kept: {}", describe(&e))),
