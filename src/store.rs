@@ -1,8 +1,9 @@
 //! The store: which pieces lie where in Cache Storage.
 //!
 //! A look-up there costs about a millisecond and a write two, whatever the size, so pieces lie together: a **segment** is
-//! one cache entry with a run of verified pieces, at most [`SEGMENT_BYTES`]. A small file is one segment; a large one
-//! has several, since Firefox reads the whole of an entry to give a part of it. The table of what lies where is kept in
+//! one cache entry with a run of verified pieces, at most [`SEGMENT_BYTES`]. Small files, up to [`SMALL_BYTES`], share
+//! segments of about [`PACK_BYTES`]: one look-up then serves a page's many small files, and reads little that is not
+//! wanted. A large file has several, since Firefox reads the whole of an entry to give a part of it. The table of what lies where is kept in
 //! memory and written as one small snapshot. It may be older than the segments, so each segment also carries its own
 //! line of the table ([`Segment::describe`]), and a worker that finds itself started without a clean snapshot reads those.
 
@@ -12,6 +13,15 @@ use crate::sorted::{self, Map};
 
 /// Most bytes in a segment, unless a single piece is larger.
 pub const SEGMENT_BYTES: u64 = 4 << 20;
+
+/// What a file has at most that is written together with others, in bytes.
+pub const SMALL_BYTES: u64 = 64 << 10;
+
+/// A segment of small files is written when it has this many bytes, or none came for [`PACK_MS`].
+pub const PACK_BYTES: u64 = 256 << 10;
+
+/// How long a small file waits for others, in milliseconds.
+pub const PACK_MS: u64 = 100;
 
 const MAGIC: &[u8; 4] = b"PGH1";
 /// A snapshot of more segments than this is not believed.

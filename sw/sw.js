@@ -9,6 +9,11 @@
   const INCLUDE = PEERAGE.scope.regex.include.map((source) => new RegExp(source));
   const EXCLUDE = PEERAGE.scope.regex.exclude.map((source) => new RegExp(source));
 
+  const hot = peerageHot(SCOPE, CACHE);
+  /** How long the wasm may wait to be told what was answered without it, in ms: not while a page loads. */
+  const BOOKS = 1000;
+  let books = null;
+
   // A wasm instance, while it lives. `failed` rejects when it traps: its futures would never settle by themselves.
   let instance = null;
   let traps = 0;
@@ -65,7 +70,7 @@
       const bytes = await bundled(PEERAGE.wasm);
       const glue = peerageGlue();
       await glue({ module_or_path: await WebAssembly.compile(bytes) });
-      return glue.start_worker(PEERAGE, SCOPE.href, CACHE, (message) => onTrap(new Error(message)));
+      return glue.start_worker(PEERAGE, SCOPE.href, CACHE, (message) => onTrap(new Error(message)), () => hot.cool());
     })();
     // A boot that failed (no network, a half-finished upload) is tried again by the next request.
     fresh.worker.catch(() => {
@@ -80,6 +85,8 @@
     const current = boot();
     try {
       const worker = await Promise.race([current.worker, current.failed]);
+      const answered = hot.answered();
+      if (answered.length > 0) worker.answered(answered);
       return await Promise.race([run(worker, current), current.failed]);
     } catch (error) {
       if (error instanceof WebAssembly.RuntimeError) current.onTrap(error);
@@ -125,7 +132,7 @@
       // Where the wasm traps again and again, the network is the better answer for the rest of this worker's life.
       if (traps < 3) {
         reply = await call(async (worker, current) => {
-          const said = await worker.fetch(event);
+          const said = await worker.fetch(event, hot.number());
           if (said?.reader) said.body = stream(said.reader, current);
           return said;
         });
@@ -136,6 +143,8 @@
     if (!reply) return fetch(event.request);
     if (reply.done) event.waitUntil(reply.done);
     if (reply.refused) return Response.error();
+    hot.learn(event.resultingClientId || event.clientId, reply.version);
+    if (reply.place && reply.body) hot.keep(event, reply.version, reply);
     if (reply.second) {
       const first = await fetch(event.request).catch(() => null);
       if (first) return first;
@@ -197,8 +206,25 @@
     );
   });
 
+  // What was answered without the wasm is told to it a little later, which also wakes it for the mesh.
+  function keepBooks() {
+    books ??= setTimeout(() => {
+      books = null;
+      call(() => {}).catch(() => {});
+    }, BOOKS);
+  }
+
+  async function answerFrom(event, pending) {
+    const response = await pending;
+    return response ?? answer(event);
+  }
+
   self.addEventListener("fetch", (event) => {
-    if (concerns(event.request)) event.respondWith(answer(event));
+    if (!concerns(event.request)) return;
+    const known = hot.find(event);
+    if (known) keepBooks();
+    if (known instanceof Response) event.respondWith(known);
+    else event.respondWith(known ? answerFrom(event, known) : answer(event));
   });
 
   self.addEventListener("message", (event) => {

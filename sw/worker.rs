@@ -66,11 +66,15 @@ struct Inner {
     /// Whether a body that is streamed by a worker which the browser stops ends in an error. Not in Firefox.
     streams_break_loudly: bool,
     cache: cache::Cache,
+    /// Makes void what the shim answers by itself.
+    cool: Function,
     key: JsValue,
     site: RefCell<Site>,
     store: RefCell<Store>,
     versions: RefCell<Map<u64, Rc<versions::Version>>>,
     files: RefCell<Map<Digest, files::File>>,
+    /// What waits to be written: pieces that stay here, and pieces that are shared.
+    packs: RefCell<[files::Pack; 2]>,
     link: link::Link,
     report: RefCell<report::Report>,
     observed: RefCell<Observed>,
@@ -83,7 +87,6 @@ struct Inner {
     /// Most bytes to keep.
     budget: Cell<u64>,
     readers: Cell<u32>,
-    requests: Cell<u32>,
 }
 
 /// The worker as `sw.js` sees it.
@@ -92,7 +95,13 @@ pub struct Worker(&'static Inner);
 
 /// Wakes a worker: reads what it remembers, and checks the chain from the constant key to the root.
 #[wasm_bindgen]
-pub async fn start_worker(constants: JsValue, scope: String, cache: String, on_trap: Function) -> Js<Worker> {
+pub async fn start_worker(
+    constants: JsValue,
+    scope: String,
+    cache: String,
+    on_trap: Function,
+    cool: Function,
+) -> Js<Worker> {
     js::report_traps(on_trap);
     let global: web_sys::ServiceWorkerGlobalScope = js_sys::global().unchecked_into();
     let cache = cache::Cache::open(&cache, &scope).await?;
@@ -110,8 +119,10 @@ pub async fn start_worker(constants: JsValue, scope: String, cache: String, on_t
         site: RefCell::new(memory.site),
         store: RefCell::new(memory.store),
         cache,
+        cool,
         versions: RefCell::default(),
         files: RefCell::default(),
+        packs: RefCell::default(),
         link: link::Link::default(),
         report: RefCell::default(),
         observed: RefCell::new(memory.observed),
@@ -121,7 +132,6 @@ pub async fn start_worker(constants: JsValue, scope: String, cache: String, on_t
         open_segments: RefCell::default(),
         budget: Cell::new(files::default_budget()),
         readers: Cell::new(0),
-        requests: Cell::new(0),
     }));
     inner.load_current().await;
     js::spawn(inner.measure_budget());
@@ -168,14 +178,19 @@ impl Worker {
     }
 
     /// A request that the guards let through. Resolves to what the response is made of, or to `undefined`: the network.
-    pub fn fetch(&self, event: web_sys::FetchEvent) -> Promise {
+    pub fn fetch(&self, event: web_sys::FetchEvent, number: u32) -> Promise {
         let inner = self.0;
         js::promise(async move {
-            Ok(match respond::respond(inner, &event).await {
+            Ok(match respond::respond(inner, &event, number).await {
                 Some(answer) => answer.into_js(),
                 None => JsValue::UNDEFINED,
             })
         })
+    }
+
+    /// What the shim answered by itself: `[url, number, bytes, segment]` each.
+    pub fn answered(&self, notes: &js_sys::Array) {
+        report::answered(self.0, notes);
     }
 
     /// A message from a page: see `docs/protocol.md`.
@@ -226,6 +241,12 @@ impl Inner {
             // A full quota: they are observed again.
             let _ = self.cache.put_stored("headers", &observed).await;
         }
+    }
+
+    /// What the shim answers by itself is void.
+    fn cool(&self) {
+        // It returns a promise that never rejects.
+        let _ = self.cool.call0(&JsValue::NULL);
     }
 
     /// Something went wrong that a person may want to know.

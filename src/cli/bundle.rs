@@ -71,7 +71,7 @@ impl Bundle {
         let bundle = Self {
             wasm: include_bytes!(concat!(env!("OUT_DIR"), "/sw_bg.wasm")),
             glue: include_str!(concat!(env!("OUT_DIR"), "/sw.js")),
-            worker: include_str!("../../sw/sw.js"),
+            worker: concat!(include_str!("../../sw/hot.js"), "\n", include_str!("../../sw/sw.js")),
             mesh: include_str!("../../sw/mesh.js"),
             page: concat!(
                 "(() => {\n",

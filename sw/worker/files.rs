@@ -10,9 +10,9 @@ use futures::channel::{mpsc, oneshot};
 use js_sys::{ArrayBuffer, Promise, Uint8Array};
 use peerage::Millis;
 use peerage::digest::Digest;
-use peerage::manifest::{Entry, Label, url_from_path};
+use peerage::manifest::{Entry, Label, Piece, url_from_path};
 use peerage::sorted::Map;
-use peerage::store::Segment;
+use peerage::store::{PACK_BYTES, PACK_MS, SMALL_BYTES, Segment};
 use peerage::transfer::{Fault, Input, Output, ReaderId, RunId, Source, Transfer};
 use peerage::verify::{self, Verified};
 use wasm_bindgen::prelude::*;
@@ -50,6 +50,21 @@ pub(super) enum Told {
     Failed(Fault),
 }
 
+/// Pieces of small files that wait to be written as one segment.
+#[derive(Default)]
+pub(super) struct Pack {
+    pieces: Vec<Piece>,
+    bodies: Vec<Verified<Uint8Array>>,
+    /// Which pieces of which files they are.
+    files: Vec<(Digest, Range<usize>)>,
+}
+
+impl Pack {
+    fn bytes(&self) -> u64 {
+        self.pieces.iter().map(|piece| u64::from(piece.len)).sum()
+    }
+}
+
 /// A request's end of a file.
 pub(super) struct Reading {
     inner: &'static Inner,
@@ -74,7 +89,7 @@ impl Reading {
             let open = files.get_or_insert_with(file, || {
                 let store = inner.store.borrow();
                 let share = entry.label == Label::Share && peers;
-                let local = |piece: &peerage::manifest::Piece| store.place(&piece.digest).is_some();
+                let local = |piece: &Piece| store.place(&piece.digest).is_some();
                 File {
                     transfer: Transfer::new(entry.pieces.clone(), share, inner.link.neighbours() > 0, local),
                     entry: entry.clone(),
@@ -332,6 +347,31 @@ impl Inner {
             (open.entry.label == Label::Share, open.transfer.pieces().get(span.clone()).map(<[_]>::to_vec))
         });
         let Some((share, Some(pieces))) = found else { return };
+        let mut pack = Pack { pieces, bodies, files: vec![(file, span)] };
+        if pack.bytes() <= SMALL_BYTES {
+            let (bytes, is_first) = {
+                let waiting = &mut self.packs.borrow_mut()[usize::from(share)];
+                let is_first = waiting.files.is_empty();
+                waiting.pieces.append(&mut pack.pieces);
+                waiting.bodies.append(&mut pack.bodies);
+                waiting.files.append(&mut pack.files);
+                (waiting.bytes(), is_first)
+            };
+            if bytes < PACK_BYTES {
+                if !is_first {
+                    return;
+                }
+                js::sleep(PACK_MS).await;
+            }
+            pack = std::mem::take(&mut self.packs.borrow_mut()[usize::from(share)]);
+        }
+        if !pack.files.is_empty() {
+            self.write_pack(share, pack).await;
+        }
+    }
+
+    /// Writes a segment.
+    async fn write_pack(&'static self, share: bool, Pack { pieces, bodies, files }: Pack) {
         let number = self.store.borrow_mut().reserve();
         let line = Segment { pieces, share, used: 0 };
         let mut written = self.cache.write_segment(number, &bodies, &line).await;
@@ -351,7 +391,9 @@ impl Inner {
             }
             Err(e) => self.note_error(&format!("a file could not be kept: {}", describe(&e))),
         }
-        self.feed(file, Input::Stored(span, kept));
+        for (file, span) in files {
+            self.feed(file, Input::Stored(span, kept));
+        }
         self.enforce_budget().await;
         self.save_soon();
     }
@@ -405,14 +447,24 @@ pub(super) async fn prefetch(inner: &'static Inner, version: &Version, mut entri
     // Taken off the end.
     entries.reverse();
     let queue = Rc::new(RefCell::new(entries));
-    for fetches in [(); PREFETCHES].map(|()| js::promise(fetch_queue(inner, queue.clone(), number))) {
+    let stored = Rc::new(RefCell::new(Vec::new()));
+    for fetches in [(); PREFETCHES].map(|()| js::promise(fetch_queue(inner, queue.clone(), stored.clone(), number))) {
         js::wait(fetches).await?;
+    }
+    // Small files are written together, so none is waited for before the next is asked for.
+    for done in stored.take() {
+        js::wait(done).await?;
     }
     Ok(())
 }
 
-/// Fetches whole files until the queue is empty; one that fails empties it.
-async fn fetch_queue(inner: &'static Inner, queue: Rc<RefCell<Vec<Entry>>>, version: u64) -> Js<JsValue> {
+/// Fetches whole files until the queue is empty, and leaves the promises that they are stored; one that fails empties it.
+async fn fetch_queue(
+    inner: &'static Inner,
+    queue: Rc<RefCell<Vec<Entry>>>,
+    stored: Rc<RefCell<Vec<Promise>>>,
+    version: u64,
+) -> Js<JsValue> {
     loop {
         let Some(entry) = queue.borrow_mut().pop() else { return Ok(JsValue::UNDEFINED) };
         let entry = Rc::new(entry);
@@ -429,7 +481,6 @@ async fn fetch_queue(inner: &'static Inner, queue: Rc<RefCell<Vec<Entry>>>, vers
                 }
             }
         }
-        // Stored, too.
-        let _ = js::wait(reading.done.clone()).await;
+        stored.borrow_mut().push(reading.done.clone());
     }
 }

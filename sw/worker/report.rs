@@ -118,6 +118,23 @@ impl Report {
     }
 }
 
+/// Takes up what the shim answered out of its own table.
+pub(super) fn answered(inner: &'static Inner, notes: &Array) {
+    let Some(version) = inner.site.borrow().current else { return };
+    for note in notes.iter() {
+        let number = |at: u32| js_sys::Reflect::get_u32(&note, at).ok().and_then(|value| value.as_f64()).unwrap_or(0.0);
+        let url = js_sys::Reflect::get_u32(&note, 0).ok().and_then(|url| url.as_string()).unwrap_or_default();
+        let (id, bytes, segment) = (number(1) as u32, number(2) as u64, number(3) as u64);
+        let mut record = Record::new(url, id, version, js::now());
+        record.bytes.cache = bytes;
+        record.finish(js::now());
+        inner.report.borrow_mut().add(Rc::new(RefCell::new(record)));
+        inner.site.borrow_mut().bytes.cache += bytes;
+        inner.store.borrow_mut().touch(segment);
+    }
+    inner.save_soon();
+}
+
 /// Answers a page's message.
 pub(super) async fn message(inner: &'static Inner, event: &web_sys::ExtendableMessageEvent) -> Js<JsValue> {
     let data = event.data();
@@ -300,6 +317,7 @@ fn inspect(inner: &Inner) -> JsValue {
 /// Deletes the files and figures, and asks anew for consent; what makes the site's version known stays.
 async fn forget(inner: &'static Inner) -> Js<JsValue> {
     inner.link.close(inner);
+    inner.cool();
     let segments: Vec<_> = inner.store.borrow().segments().map(|(number, _)| number).collect();
     for number in segments {
         inner.lose_segment(number).await;

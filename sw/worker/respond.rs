@@ -11,6 +11,7 @@ use peerage::manifest::{Entry, Integrity};
 use peerage::replay;
 use peerage::route::{self, ByteRange, Facts};
 use peerage::site::Pin;
+use peerage::store::Place;
 use peerage::transfer::{Fault, Source};
 use peerage::verify::Verified;
 use wasm_bindgen::prelude::*;
@@ -36,6 +37,14 @@ pub(super) struct Answer {
     done: Option<Promise>,
     /// The network's answer says more, where it has one.
     is_second: bool,
+    /// What the shim needs to answer like it by itself.
+    of: Option<Of>,
+}
+
+/// Which version an answer is from, and of a small whole file out of the store the place.
+struct Of {
+    version: u64,
+    place: Option<(Place, Digest)>,
 }
 
 enum Body {
@@ -66,12 +75,24 @@ impl Answer {
         if self.is_second {
             js::set(&out, "second", true);
         }
+        if let Some(Of { version, place }) = self.of {
+            js::set(&out, "version", version as f64);
+            if let Some((place, digest)) = place {
+                let fields = [
+                    ("segment", JsValue::from(place.segment as f64)),
+                    ("offset", place.offset.into()),
+                    ("length", place.len.into()),
+                    ("sha256", digest.to_string().into()),
+                ];
+                js::set(&out, "place", js::object(&fields));
+            }
+        }
         out.into()
     }
 }
 
 /// Answers a request, or leaves it to the network.
-pub(super) async fn respond(inner: &'static Inner, event: &web_sys::FetchEvent) -> Option<Answer> {
+pub(super) async fn respond(inner: &'static Inner, event: &web_sys::FetchEvent, number: u32) -> Option<Answer> {
     let request = event.request();
     let url = web_sys::Url::new(&request.url()).ok()?;
     let (pathname, query) = (url.pathname(), url.search());
@@ -96,18 +117,18 @@ pub(super) async fn respond(inner: &'static Inner, event: &web_sys::FetchEvent) 
     let decided = route::decide(&facts);
     let resulting = js::text(event, "resultingClientId");
     if facts.navigation {
-        return navigate(inner, event, decided.ok()?, &request, &resulting).await;
+        return navigate(inner, event, number, decided.ok()?, &resulting).await;
     }
     let candidate = decided.ok()?;
     let client = event.client_id().unwrap_or_default();
-    let number = inner.site.borrow().version_for(&client)?;
+    let known = inner.site.borrow().version_for(&client)?;
     if !resulting.is_empty() {
         // A worker sees the version that the document which starts it sees.
-        inner.pin(&resulting, Pin::Version(number));
+        inner.pin(&resulting, Pin::Version(known));
     }
-    let version = inner.version(number).await?;
+    let version = inner.version(known).await?;
     let entry = find(inner, &version, &candidate.path).await?;
-    serve(inner, Asked { request: &request, version: &version, entry, candidate }).await
+    serve(inner, Asked { request: &request, number, version: &version, entry, candidate }).await
 }
 
 async fn find(inner: &Inner, version: &Version, path: &str) -> Option<Rc<Entry>> {
@@ -124,8 +145,8 @@ async fn find(inner: &Inner, version: &Version, path: &str) -> Option<Rc<Entry>>
 async fn navigate(
     inner: &'static Inner,
     event: &web_sys::FetchEvent,
+    number: u32,
     candidate: route::Candidate,
-    request: &web_sys::Request,
     resulting: &str,
 ) -> Option<Answer> {
     let fresh_ms = inner.current().map_or(0, |version| u64::from(version.root.root.policy.fresh_ms));
@@ -134,8 +155,8 @@ async fn navigate(
     event.wait_until(&settled(refreshing.clone())).ok()?;
     let race = Array::of2(&settled(refreshing.clone()), &settled(after(fresh_ms)));
     js::wait(Promise::race(&race)).await.ok()?;
-    let number = inner.site.borrow().version_for("")?;
-    let version = inner.version(number).await?;
+    let known = inner.site.borrow().version_for("")?;
+    let version = inner.version(known).await?;
     let Some(entry) = find(inner, &version, &candidate.path).await else {
         // Not ours: what it loads is answered from the version that the origin confirmed just now, or not at all.
         let resulting = resulting.to_owned();
@@ -149,8 +170,8 @@ async fn navigate(
         });
         return None;
     };
-    inner.pin(resulting, Pin::Version(number));
-    serve(inner, Asked { request, version: &version, entry, candidate }).await
+    inner.pin(resulting, Pin::Version(known));
+    serve(inner, Asked { request: &event.request(), number, version: &version, entry, candidate }).await
 }
 
 fn after(ms: u64) -> Promise {
@@ -193,11 +214,14 @@ async fn bundled(inner: &'static Inner, path: &str) -> Option<Answer> {
         body: Body::Whole(bytes.into()),
         done: None,
         is_second: false,
+        of: None,
     })
 }
 
 struct Asked<'a> {
     request: &'a web_sys::Request,
+    /// The request's number in this worker's life.
+    number: u32,
     version: &'a Rc<Version>,
     entry: Rc<Entry>,
     candidate: route::Candidate,
@@ -205,10 +229,9 @@ struct Asked<'a> {
 
 /// Answers with a listed file.
 async fn serve(inner: &'static Inner, asked: Asked<'_>) -> Option<Answer> {
-    let Asked { request, version, entry, candidate } = asked;
-    let id = inner.requests.get().wrapping_add(1);
-    inner.requests.set(id);
-    let record = Rc::new(RefCell::new(Record::new(request.url(), id, version.root.root.version, js::now())));
+    let Asked { request, number, version, entry, candidate } = asked;
+    let mut of = Of { version: version.root.root.version, place: None };
+    let record = Rc::new(RefCell::new(Record::new(request.url(), number, of.version, js::now())));
     inner.report.borrow_mut().add(record.clone());
     let destination = js::text(request, "destination");
     let mut span = match candidate.range {
@@ -237,7 +260,15 @@ async fn serve(inner: &'static Inner, asked: Asked<'_>) -> Option<Answer> {
     if candidate.head || entry.size == 0 {
         let headers = headers(inner, &entry, &record, replay::Body::Whole);
         let is_second = candidate.head && !is_observed;
-        return Some(Answer { status: 200, status_text: "OK", headers, body: Body::None, done: None, is_second });
+        return Some(Answer {
+            status: 200,
+            status_text: "OK",
+            headers,
+            body: Body::None,
+            done: None,
+            is_second,
+            of: Some(of),
+        });
     }
     let mut url = request.url();
     url.truncate(url.find('#').unwrap_or(url.len()));
@@ -249,9 +280,9 @@ async fn serve(inner: &'static Inner, asked: Asked<'_>) -> Option<Answer> {
         Err(fault) => return failed(inner, version, &entry, &record, fault),
     };
     let mut cut = Cut { first: pieces.start, offset: offset(&entry, pieces.start), start: span.0, end: span.1, entry };
-    let (_, _, body) = &first;
-    let mut chunk = cut.part(first.0, body);
-    record.borrow_mut().count(first.1, u64::from(chunk.length()));
+    let (at, source, body) = first;
+    let mut chunk = cut.part(at, &body);
+    record.borrow_mut().count(source, u64::from(chunk.length()));
     let mut form = candidate.range.map_or(replay::Body::Whole, |_| replay::Body::Part(span.0, span.1));
     let is_document = cut.entry.media_type.starts_with("text/html") && candidate.range.is_none();
     if is_document && version.root.root.policy.inject {
@@ -269,6 +300,9 @@ async fn serve(inner: &'static Inner, asked: Asked<'_>) -> Option<Answer> {
             return None;
         }
         record.borrow_mut().finish(js::now());
+        if let ([only], replay::Body::Whole, Source::Cache) = (&cut.entry.pieces[..], form, source) {
+            of.place = inner.store.borrow().place(&only.digest).map(|place| (place, only.digest));
+        }
         Body::Whole(chunk.into())
     } else if !inner.streams_break_loudly {
         match assemble(chunk, &mut reading, &mut cut, &record).await {
@@ -282,7 +316,7 @@ async fn serve(inner: &'static Inner, asked: Asked<'_>) -> Option<Answer> {
         })))
     };
     let (status, status_text) = if candidate.range.is_some() { (206, "Partial Content") } else { (200, "OK") };
-    Some(Answer { status, status_text, headers, body, done: Some(done), is_second: false })
+    Some(Answer { status, status_text, headers, body, done: Some(done), is_second: false, of: Some(of) })
 }
 
 /// The whole of a response in a blob. Firefox ends the body of a worker that it stops as if that were its end, so there a
@@ -327,6 +361,7 @@ fn failed(
                 body: Body::Refused,
                 done: None,
                 is_second: false,
+                of: None,
             });
         }
     }
@@ -336,7 +371,7 @@ fn failed(
 fn unsatisfiable(entry: &Entry) -> Answer {
     let headers = vec![("content-range".to_owned(), format!("bytes */{}", entry.size))];
     let status_text = "Range Not Satisfiable";
-    Answer { status: 416, status_text, headers, body: Body::None, done: None, is_second: true }
+    Answer { status: 416, status_text, headers, body: Body::None, done: None, is_second: true, of: None }
 }
 
 fn is_stored(inner: &Inner, entry: &Entry, pieces: Range<usize>) -> bool {

@@ -169,6 +169,7 @@ impl Inner {
         }
         self.note_error(&format!("the origin's root is not accepted, requests pass through: {why}"));
         self.site.borrow_mut().pass(&why);
+        self.cool();
         self.save_soon();
         Ok(Refreshed::Refused)
     }
@@ -248,6 +249,7 @@ impl Inner {
         let had = self.site.borrow().current;
         self.versions.borrow_mut().insert(number, version.clone());
         self.site.borrow_mut().switch(number, version.root.text.clone());
+        self.cool();
         self.save_soon();
         if had.is_some_and(|had| had != number) {
             super::report::broadcast(self, "update", js::Fields::new().number("version", number).done());
@@ -377,6 +379,7 @@ impl Inner {
             return Err(js::error("the site is retired"));
         }
         self.site.borrow_mut().passing = Some("the site is retired".to_owned());
+        self.cool();
         self.cache.clear().await?;
         let registration = self.global.registration();
         js::spawn(async move {

@@ -1,0 +1,206 @@
+// Answers that need no wasm: small whole files that were answered lately, for documents that are known to be on the
+// version which they belong to.
+//
+// A worker that wakes would have to read and compile its wasm before it could answer anything, and each call into the wasm
+// costs a request several turns of the event loop; docs/hot-path.md has the figures. So what the wasm answered from the
+// store is kept here: the headers, the place, the SHA-256 that the signed manifest gives. Nothing is decided here: the wasm
+// says which answers may be given again, to whom, and when all of this is void. Bytes in memory were verified when they
+// came; bytes that are read back from Cache Storage are verified before they are answered.
+
+/** @typedef {{headers: [string, string][], segment: number, offset: number, length: number, sha256: string, bytes: Uint8Array?}} HotFile */
+
+const peerageHot = (scope, cacheName) => {
+  "use strict";
+  /** Largest file that is kept, and most bytes in memory. */
+  const LARGEST = 256 << 10;
+  const MEMORY = 8 << 20;
+  const FILES = 512;
+  const CLIENTS = 256;
+  const NOTES = 1000;
+  /** How long after a change the table is written, in ms. */
+  const LATER = 1000;
+  const STORE = `${scope.href}peerage/store/`;
+  const TABLE = `${STORE}hot`;
+  /** What `route::decide` asks of a request beyond its URL. */
+  const EXPLICIT = ["no-store", "reload", "only-if-cached"];
+  const CONDITIONS = ["range", "authorization", "if-match", "if-none-match", "if-modified-since", "if-unmodified-since", "if-range"];
+
+  let version = 0;
+  /** @type {Map<string, HotFile>} by absolute URL */
+  const files = new Map();
+  const clients = new Set();
+  let memory = 0;
+  /** Segments on their way: several files of one are one read. @type {Map<number, Promise<ArrayBuffer?>>} */
+  const reading = new Map();
+  let requests = 0;
+  let notes = [];
+  let timer = null;
+  /** Settles when the table that an earlier life wrote has been read. @type {Promise<void>?} */
+  let restored = null;
+  let isRestored = false;
+
+  const cache = () => caches.open(cacheName);
+  /** Looks up without making the cache where there is none. */
+  const match = (url) => caches.match(url, { cacheName });
+
+  function isPlain({ method, mode, cache: cacheMode, headers }) {
+    return method === "GET" && mode !== "navigate" && !EXPLICIT.includes(cacheMode) && !CONDITIONS.some((name) => headers.has(name));
+  }
+
+  function remember(file, bytes) {
+    file.bytes = bytes;
+    memory += file.length;
+    if (memory <= MEMORY) return;
+    for (const other of files.values()) {
+      if (other.bytes === null || other === file) continue;
+      other.bytes = null;
+      memory -= other.length;
+      if (memory <= MEMORY) return;
+    }
+  }
+
+  function drop(url) {
+    const file = files.get(url);
+    if (!file) return;
+    if (file.bytes) memory -= file.length;
+    files.delete(url);
+  }
+
+  function empty() {
+    files.clear();
+    clients.clear();
+    memory = 0;
+  }
+
+  /** The response, and a note for the wasm's books. */
+  function respond(url, file) {
+    const id = ++requests;
+    if (notes.length < NOTES) notes.push([url, id, file.length, file.segment]);
+    const own = [["server-timing", `peerage;desc="${id}"`], ["date", new Date().toUTCString()]];
+    return new Response(file.bytes, { headers: [...file.headers, ...own], statusText: "OK" });
+  }
+
+  async function segment(number) {
+    const stored = await match(STORE + number.toString(16).padStart(16, "0"));
+    return stored ? stored.arrayBuffer() : null;
+  }
+
+  async function read(url, file) {
+    let pending = reading.get(file.segment);
+    if (!pending) {
+      pending = segment(file.segment).catch(() => null);
+      reading.set(file.segment, pending);
+      // The other files of a page that loads are asked for at about the same time.
+      setTimeout(() => reading.delete(file.segment), LATER);
+    }
+    const buffer = await pending;
+    if (files.get(url) !== file) return null;
+    if (file.bytes) return respond(url, file);
+    if (buffer && file.offset + file.length <= buffer.byteLength) {
+      const bytes = new Uint8Array(buffer.slice(file.offset, file.offset + file.length));
+      const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
+      if (files.get(url) !== file) return null;
+      if (file.sha256 === `sha256-${btoa(String.fromCharCode(...digest))}`) {
+        if (!file.bytes) remember(file, bytes);
+        return respond(url, file);
+      }
+    }
+    // Gone or damaged: the wasm finds out in its own way.
+    drop(url);
+    return null;
+  }
+
+  async function restore() {
+    try {
+      const stored = await match(TABLE);
+      if (!stored) return;
+      const table = await stored.json();
+      if (version !== 0) return;
+      version = table.version;
+      for (const id of table.clients) clients.add(id);
+      for (const [path, headers, at, offset, length, sha256] of table.files) {
+        files.set(scope.href + path, { headers, segment: at, offset, length, sha256, bytes: null });
+      }
+    } catch {
+      // As good as none.
+      empty();
+    } finally {
+      isRestored = true;
+    }
+  }
+
+  async function write() {
+    timer = null;
+    if (files.size === 0) return;
+    const list = [...files].map(([url, { headers, segment: at, offset, length, sha256 }]) => [url.slice(scope.href.length), headers, at, offset, length, sha256]);
+    const text = JSON.stringify({ version, clients: [...clients], files: list });
+    // Without room it is the wasm's turn after each wake, as it was.
+    await (await cache()).put(TABLE, new Response(text)).catch(() => {});
+  }
+
+  function writeSoon() {
+    timer ??= setTimeout(() => write().catch(() => {}), LATER);
+  }
+
+  /** Whether the table is of this version from now on. */
+  function isOf(number) {
+    if (number < version) return false;
+    if (number > version) empty();
+    version = number;
+    return true;
+  }
+
+  return {
+    /** A response, the promise of one or of null, or null: then it is the wasm's turn. */
+    find(event) {
+      const { request, clientId } = event;
+      if (!isRestored) {
+        if (!isPlain(request) || event.resultingClientId) return null;
+        restored ??= restore();
+        return restored.then(() => this.find(event));
+      }
+      const { url } = request;
+      const file = files.get(url);
+      if (!file || !clients.has(clientId) || event.resultingClientId || !isPlain(request)) return null;
+      return file.bytes ? respond(url, file) : read(url, file);
+    },
+
+    /** A number for a request that the wasm answers. */
+    number: () => ++requests,
+
+    /** The wasm answered `client` from version `number`: it does so for as long as the client lives. */
+    learn(client, number) {
+      if (!client || !number || !isOf(number) || clients.has(client)) return;
+      if (clients.size >= CLIENTS) clients.delete(clients.values().next().value);
+      clients.add(client);
+      writeSoon();
+    },
+
+    /** An answer of the wasm that may be given again. */
+    keep({ request }, number, { headers, body, place }) {
+      if (!isPlain(request) || place.length > LARGEST || !isOf(number) || files.has(request.url)) return;
+      if (files.size >= FILES) drop(files.keys().next().value);
+      const isOwn = ([name]) => name === "server-timing" || name === "date";
+      const file = { ...place, headers: headers.filter((header) => !isOwn(header)), bytes: null };
+      files.set(request.url, file);
+      remember(file, body.slice());
+      writeSoon();
+    },
+
+    /** All of this is void: another version, or none, or the visitor wants nothing kept. */
+    cool() {
+      empty();
+      clearTimeout(timer);
+      timer = null;
+      isRestored = true;
+      return caches.has(cacheName).then(async (there) => there && (await cache()).delete(TABLE)).catch(() => {});
+    },
+
+    /** What was answered since this was last asked: `[url, number, bytes, segment]` each. */
+    answered() {
+      const out = notes;
+      notes = [];
+      return out;
+    },
+  };
+};
