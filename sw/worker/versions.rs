@@ -379,8 +379,9 @@ impl Inner {
             return Err(js::error("the site is retired"));
         }
         self.site.borrow_mut().passing = Some("the site is retired".to_owned());
-        self.cool();
         self.cache.clear().await?;
+        // Not before: deleting the shim's table could make the cache anew.
+        self.cool();
         let registration = self.global.registration();
         js::spawn(async move {
             for ms in AGAIN_MS {

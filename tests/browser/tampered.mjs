@@ -22,7 +22,9 @@ async function scene(stage, kind, options) {
 /** The same length, other bytes, no encoding: a file as somebody else would have it. */
 function altered(answer) {
   const { 'content-encoding': _, ...headers } = answer.headers;
-  return { ...answer, headers, body: randomBytes(answer.body.length, 'somebody else') };
+  // A browser that was interrupted asks for the rest by Range: that must go on with the same bytes.
+  const start = Number(/^bytes (\d+)-/.exec(headers['content-range'] ?? '')?.[1] ?? 0);
+  return { ...answer, headers, body: randomBytes(start + answer.body.length, 'somebody else').subarray(start) };
 }
 
 const alter = (_, __, pass) => pass(altered);
