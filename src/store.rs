@@ -14,6 +14,9 @@ use crate::sorted::{self, Map};
 /// Most bytes in a segment, unless a single piece is larger.
 pub const SEGMENT_BYTES: u64 = 4 << 20;
 
+/// Most bytes in the first segment of a file of several.
+pub const FIRST_SEGMENT_BYTES: u64 = 1 << 20;
+
 /// What a file has at most that is written together with others, in bytes.
 pub const SMALL_BYTES: u64 = 64 << 10;
 

@@ -24,7 +24,7 @@ use std::ops::Range;
 use crate::Millis;
 use crate::manifest::Piece;
 use crate::sorted::Map;
-use crate::store::SEGMENT_BYTES;
+use crate::store::{FIRST_SEGMENT_BYTES, SEGMENT_BYTES};
 use crate::verify::Verified;
 
 /// How far ahead of a reader pieces are obtained, in bytes: enough to keep several neighbours busy.
@@ -573,13 +573,16 @@ impl<B: Clone> Transfer<B> {
     }
 }
 
-/// How a file's pieces are grouped into segments: in order, each at most [`SEGMENT_BYTES`] or one piece.
+/// How a file's pieces are grouped into segments: in order, each at most one piece or [`FIRST_SEGMENT_BYTES`], then twice
+/// as much as the one before, up to [`SEGMENT_BYTES`]. A segment is read whole, so a small first one means an early first
+/// byte.
 fn spans(pieces: &[Piece]) -> Vec<Range<usize>> {
     let mut spans = Vec::new();
     let (mut start, mut bytes) = (0, 0);
     for (at, piece) in pieces.iter().enumerate() {
         let len = u64::from(piece.len);
-        if at > start && bytes + len > SEGMENT_BYTES {
+        let most = (FIRST_SEGMENT_BYTES << spans.len().min(8)).min(SEGMENT_BYTES);
+        if at > start && bytes + len > most {
             spans.push(start..at);
             (start, bytes) = (at, 0);
         }
