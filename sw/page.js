@@ -5,7 +5,8 @@
 // Whatever goes wrong in here, the site must not notice: nothing throws into the page, every question to the service
 // worker has a deadline, and where something is missing the site is simply what it was without Peerage.
 //
-// The messages are described in docs/protocol.md. The published file is sw/consent.js and this, in one function's scope.
+// The messages are described in docs/protocol.md. The published file is sw/consent.js, sw/connection.js and this, in one
+// function's scope.
 (() => {
   "use strict";
 
@@ -32,8 +33,6 @@
   const MESH_SILENCE_MS = 6000; // later ones come every second
   const STEADY_MS = 30000; // a mesh worker that ran this long may fail once more as if for the first time
   const HOPELESS = 5; // failures, after which one that never starts is given up
-  const GATHER_MS = 2000;
-  const LOW_WATER = 32 * 1024; // bytes, for channels that the page relays
 
   // ---------------------------------------------------------------------------------------------- window.peerage
 
@@ -498,102 +497,6 @@
 
   function limits({ policy: { upload_rate, upload_budget }, paused }) {
     return { upload_rate, upload_budget, paused };
-  }
-
-  // ------------------------------------------------------------------------------------------- a peer connection
-
-  /**
-   * One RTCPeerConnection with one channel: makes an offer or, where `offer` is given, answers it. `tell` takes messages
-   * for the mesh worker.
-   */
-  function makeLink(conn, ice, offer, tell) {
-    let connection = null;
-    let relayed = null; // the channel, where this browser cannot transfer it
-
-    async function negotiate() {
-      try {
-        connection = new RTCPeerConnection({ iceServers: ice });
-        connection.onconnectionstatechange = () => {
-          if (connection?.connectionState === "failed") lose("the connection failed");
-        };
-        if (offer) {
-          connection.ondatachannel = (event) => handOver(event.channel);
-          await connection.setRemoteDescription({ type: "offer", sdp: offer });
-        } else {
-          handOver(connection.createDataChannel("peerage", { ordered: true }));
-        }
-        await connection.setLocalDescription();
-        await gathered(connection);
-        const { type, sdp } = connection.localDescription;
-        tell({ sdp: { conn, type, sdp } });
-      } catch (error) {
-        lose(error.message);
-      }
-    }
-
-    /** A channel can be transferred only in the task that made it, before anything is sent over it. */
-    function handOver(channel) {
-      try {
-        return tell({ channel: { conn, channel } }, [channel]);
-      } catch {
-        relay(channel);
-      }
-    }
-
-    function relay(channel) {
-      relayed = channel;
-      channel.binaryType = "arraybuffer";
-      channel.bufferedAmountLowThreshold = LOW_WATER;
-      channel.onopen = () => tell({ open: { conn } });
-      channel.onclose = () => tell({ closed: { conn } });
-      channel.onbufferedamountlow = tellBuffered;
-      channel.onmessage = ({ data }) => {
-        if (data instanceof ArrayBuffer) tell({ msg: { conn, data } }, [data]);
-        else lose("a text message"); // Peerage sends none
-      };
-      tell({ relay: { conn } });
-      if (channel.readyState === "open") channel.onopen();
-    }
-
-    function tellBuffered() {
-      tell({ low: { conn, buffered: relayed.bufferedAmount } });
-    }
-
-    function send(data) {
-      try {
-        relayed.send(data);
-        // Below the threshold no event comes, and the worker cannot see the buffer.
-        if (relayed.bufferedAmount <= LOW_WATER) tellBuffered();
-      } catch (error) {
-        lose(error.message);
-      }
-    }
-
-    function answered(sdp) {
-      connection?.setRemoteDescription({ type: "answer", sdp }).catch((error) => lose(error.message));
-    }
-
-    function close() {
-      connection?.close();
-      connection = null;
-    }
-
-    function lose(why) {
-      close();
-      tell({ gone: { conn, why } });
-    }
-
-    return { negotiate, answered, send, close };
-  }
-
-  /** All candidates are in, or as many as came in time: a description is sent once, whole. */
-  function gathered(connection) {
-    return new Promise((resolve) => {
-      setTimeout(resolve, GATHER_MS);
-      const look = () => connection.iceGatheringState === "complete" && resolve();
-      connection.onicegatheringstatechange = look;
-      look();
-    });
   }
 
   // --------------------------------------------------------------------------------------------------- lifecycle

@@ -77,6 +77,8 @@ impl Bundle {
                 "(() => {\n",
                 include_str!("../../sw/consent.js"),
                 "\n",
+                include_str!("../../sw/connection.js"),
+                "\n",
                 include_str!("../../sw/page.js"),
                 "})();\n"
             ),
