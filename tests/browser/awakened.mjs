@@ -1,0 +1,83 @@
+// A worker that wakes answers small files that it answered before without waiting for its wasm: right, verified, and in the
+// books.
+import assert from 'node:assert/strict';
+import { html, many } from './lib/site.mjs';
+import { story } from './lib/story.mjs';
+import { until } from './lib/wait.mjs';
+
+const files = { 'index.html': html('Awakened'), ...many('part', 30, 9_000) };
+
+/** A visitor to whom all parts have been answered out of the store, and whose worker has written that down. */
+async function scene(stage, kind) {
+  const site = await stage.site(files);
+  const origin = await stage.serve(site);
+  const visitor = await stage.visitor(kind);
+  await visitor.enter(origin.url);
+  const urls = Object.keys(files).filter(name => name.startsWith('part')).map(name => site.url(origin.url, name));
+  const rightly = async when => assert.deepEqual(site.differences(await visitor.take(urls), origin.url), [], when);
+  await rightly('from the origin');
+  await visitor.wait('all to be stored', async count => {
+    const { port1, port2 } = new MessageChannel();
+    const answer = new Promise(resolve => { port1.onmessage = event => resolve(event.data); });
+    navigator.serviceWorker.controller.postMessage({ peerage: 'inspect' }, [port2]);
+    return (await answer).store.pieces >= count;
+  }, urls.length);
+  await rightly('from the store');
+  await until('the answers to be written down', async () => (await table(visitor))?.files.length >= urls.length);
+  return { origin, visitor, urls, rightly };
+}
+
+/** What the shim has written down. */
+function table(visitor) {
+  return visitor.page.evaluate(async () => (await caches.match(new URL('peerage/store/hot', location)))?.json());
+}
+
+story('a worker that wakes answers small files without its wasm', async (stage, kind) => {
+  const { origin, visitor, rightly } = await scene(stage, kind);
+  await origin.stop();
+  const deleted = await visitor.page.evaluate(async () => {
+    let count = 0;
+    for (const name of await caches.keys()) {
+      const cache = await caches.open(name);
+      for (const request of await cache.keys()) if (request.url.endsWith('.wasm')) count += await cache.delete(request);
+    }
+    return count;
+  });
+  assert.equal(deleted, 1, 'the wasm was in the cache');
+  await visitor.stopWorker();
+  // Neither the network nor the wasm can answer now.
+  await rightly('without wasm and origin');
+});
+
+story('what a worker reads back when it wakes is verified', async (stage, kind) => {
+  const { visitor, rightly } = await scene(stage, kind);
+  const damaged = await visitor.page.evaluate(async () => {
+    let count = 0;
+    for (const name of await caches.keys()) {
+      const cache = await caches.open(name);
+      for (const request of await cache.keys()) {
+        if (!/\/store\/[0-9a-f]{16}$/.test(request.url)) continue;
+        const stored = await cache.match(request);
+        const bytes = new Uint8Array(await stored.arrayBuffer()).map(byte => byte ^ 1);
+        await cache.put(request, new Response(bytes, { headers: stored.headers }));
+        count++;
+      }
+    }
+    return count;
+  });
+  assert.ok(damaged > 0 && damaged < 10, `30 small files lie in ${damaged} segments`);
+  await visitor.stopWorker();
+  await rightly('with every segment damaged');
+});
+
+story('what was answered without wasm is in the books', async (stage, kind) => {
+  const { visitor, urls, rightly } = await scene(stage, kind);
+  await visitor.stopWorker();
+  const before = (await visitor.stats()).bytes.cache;
+  await visitor.stopWorker();
+  await rightly('by the worker that woke');
+  const { bytes } = await visitor.stats();
+  assert.equal(bytes.cache - before, urls.length * 9_000);
+  const told = await visitor.explain(urls[3]);
+  assert.deepEqual([told.verified, told.bytes.cache], [true, 9_000]);
+});
