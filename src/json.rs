@@ -1,8 +1,8 @@
 //! Reading JSON: what a root claims, and what a tracker says. Both are a few members of an object, picked out of a small
 //! tree of values.
 //!
-//! Every visitor downloads what reads them: this, over `hifijson`, is a few KB of wasm where derived `serde` readers of
-//! the same types are some 70 KB. What runs natively only uses `serde`.
+//! Every visitor downloads what reads them: this, over `hifijson`, is 8 KB of wasm, where `serde` and `serde_json`
+//! are 70 KB for these and for what the worker stores. What runs natively only uses `serde`.
 
 use std::borrow::Cow;
 

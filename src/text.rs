@@ -1,12 +1,13 @@
 //! Finding text in text, and base64.
 //!
 //! Both are small loops because every visitor downloads them, and neither meets more than a few KB at a time, but for one
-//! look at a document's head: the two-way search behind `str::contains` and `str::split_once` is 4 KB of wasm, the
-//! `base64` and `base64ct` crates' code is 6 KB, and these are some 600 bytes.
+//! look at a document's head: they are 1.6 KB of wasm, where the two-way search behind `str::contains` and
+//! `str::split_once` is 4 KB and the code of the `base64` crate, or of `base64ct`, 6 KB.
 
 /// Where `part` first is in `bytes`.
 pub fn find(bytes: &[u8], part: &[u8]) -> Option<usize> {
-    bytes.windows(part.len()).position(|window| window == part)
+    // `windows` panics at 0; an empty part is at the beginning.
+    if part.is_empty() { Some(0) } else { bytes.windows(part.len()).position(|window| window == part) }
 }
 
 /// Whether `part` is in `text`.
@@ -144,7 +145,7 @@ mod tests {
     #[test]
     fn text_is_found_where_the_standard_library_finds_it() {
         for text in ["", "a", "ab", "aab", "é: ü: b", "content=", "xcontent=y"] {
-            for part in ["a", "ab", ": ", "content=", "ü"] {
+            for part in ["", "a", "ab", ": ", "content=", "ü"] {
                 assert_eq!(contains(text, part), text.contains(part));
                 assert_eq!(split_once(text, part), text.split_once(part));
                 assert_eq!(find(text.as_bytes(), part.as_bytes()), text.find(part));

@@ -1,8 +1,9 @@
 //! Small bridges to JavaScript that both drivers use.
 //!
 //! Every visitor downloads them, and every wake compiles them, so what is used all over is a call that is there once:
-//! objects are built field by field ([`Fields`]; `serde-wasm-bindgen` over derived `Serialize` is 9 KB of wasm more), and
-//! futures are boxed before they are run ([`spawn`], [`promise`]; the machinery is 1 KB for each type of future).
+//! objects are built field by field ([`Fields`]; `serde-wasm-bindgen` over derived `Serialize` is 6 KB of wasm by
+//! itself), and futures are boxed before they are run ([`spawn`], [`promise`]): the machinery behind them is there once,
+//! not once for each type of future.
 
 use std::cell::RefCell;
 use std::pin::Pin;
