@@ -16,7 +16,7 @@
 //! | module | what for |
 //! | --- | --- |
 //! | [`digest`], [`manifest`], [`pieces`], [`verify`] | what a site consists of, and how untrusted bytes become trusted |
-//! | [`headers`], [`inject`], [`observed`], [`route`], [`site`], [`store`], [`transfer`] | answering a page's requests |
+//! | [`headers`], [`inject`], [`observed`], [`replay`], [`route`], [`site`], [`store`], [`transfer`] | answering a page's requests |
 //! | [`mesh`], [`port`], [`wire`] | exchanging pieces with other visitors |
 //! | [`tracker`] | introducing visitors to each other |
 //! | [`json`], [`rng`], [`sorted`], [`text`], [`Millis`] | reading JSON and text, chance, small collections and time, without globals |

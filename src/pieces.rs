@@ -6,7 +6,7 @@
 //! lists every piece. Other constants would only share less with the version before.
 
 /// No piece but a file's last is shorter, in bytes.
-pub const MIN_PIECE: usize = 64 << 10;
+pub const MIN_PIECE: usize = 128 << 10;
 /// About what pieces of long files measure, in bytes.
 pub const AVERAGE_PIECE: usize = 256 << 10;
 /// No piece is longer, in bytes: the most that a receiver ever holds unverified.

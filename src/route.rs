@@ -90,6 +90,15 @@ impl ByteRange {
     }
 }
 
+/// The path to look up for a URL's path below the site's root: a folder stands for its index.
+pub fn listed_path(url_path: &str) -> Option<String> {
+    let mut path = path_from_url(url_path)?;
+    if path.is_empty() || path.ends_with('/') {
+        path.push_str("index.html");
+    }
+    Some(path)
+}
+
 /// Decides from the request alone. Synchronous and without the manifest, so that it can run before anything is loaded.
 pub fn decide(facts: &Facts<'_>) -> Result<Candidate, Pass> {
     let head = match facts.method {
@@ -97,7 +106,7 @@ pub fn decide(facts: &Facts<'_>) -> Result<Candidate, Pass> {
         "HEAD" => true,
         _ => return Err(Pass::Method),
     };
-    let mut path = facts.path.and_then(path_from_url).ok_or(Pass::Elsewhere)?;
+    let path = facts.path.and_then(listed_path).ok_or(Pass::Elsewhere)?;
     if !facts.query.is_empty() {
         return Err(Pass::Query);
     }
@@ -113,9 +122,6 @@ pub fn decide(facts: &Facts<'_>) -> Result<Candidate, Pass> {
         Some(header) => Some(ByteRange::parse(header).ok_or(Pass::Range)?),
         None => None,
     };
-    if path.is_empty() || path.ends_with('/') {
-        path.push_str("index.html");
-    }
     Ok(Candidate { path, head, range })
 }
 

@@ -3,9 +3,10 @@
 //! A look-up there costs about a millisecond and a write two, whatever the size, so pieces lie together: a **segment** is
 //! one cache entry with a run of verified pieces, at most [`SEGMENT_BYTES`]. Small files, up to [`SMALL_BYTES`], share
 //! segments of about [`PACK_BYTES`]: one look-up then serves a page's many small files, and reads little that is not
-//! wanted. A large file has several, since Firefox reads the whole of an entry to give a part of it. The table of what lies where is kept in
-//! memory and written as one small snapshot. It may be older than the segments, so each segment also carries its own
-//! line of the table ([`Segment::describe`]), and a worker that finds itself started without a clean snapshot reads those.
+//! wanted. A large file has several, since a browser reads the whole of an entry to give a part of it, and a small one first
+//! ([`FIRST_SEGMENT_BYTES`]). The table of what lies where is kept in memory and written as one small snapshot. It may be
+//! older than the segments, so each segment also carries its own line of the table ([`Segment::describe`]), and a worker
+//! that finds itself started without a clean snapshot reads those.
 
 use crate::digest::Digest;
 use crate::manifest::Piece;

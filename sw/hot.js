@@ -5,7 +5,9 @@
 // costs a request several turns of the event loop; docs/hot-path.md has the figures. So what the wasm answered from the
 // store is kept here: the headers, the place, the SHA-256 that the signed manifest gives. Nothing is decided here: the wasm
 // says which answers may be given again, to whom, and when all of this is void. Bytes in memory were verified when they
-// came; bytes that are read back from Cache Storage are verified before they are answered.
+// came; bytes that are read back from Cache Storage are hashed before they are answered, against the table. The table
+// itself is checked against the signed manifest when the wasm is told what was answered, at most a second later: one that
+// says otherwise is thrown away. It lies where only scripts of the site's own origin can write (docs/threat-model.md).
 
 /** @typedef {{headers: [string, string][], segment: number, offset: number, length: number, sha256: string, bytes: Uint8Array?}} HotFile */
 
@@ -34,6 +36,8 @@ const peerageHot = (scope, cacheName) => {
   const reading = new Map();
   let requests = 0;
   let notes = [];
+  /** Raised by `cool`: what was under way then is not taken up. */
+  let life = 0;
   let timer = null;
   /** Settles when the table that an earlier life wrote has been read. @type {Promise<void>?} */
   let restored = null;
@@ -75,7 +79,7 @@ const peerageHot = (scope, cacheName) => {
   /** The response, and a note for the wasm's books. */
   function respond(url, file) {
     const id = ++requests;
-    if (notes.length < NOTES) notes.push([url, id, file.length, file.segment]);
+    if (notes.length < NOTES) notes.push([url, id, file.length, file.segment, version, file.sha256]);
     const own = [["server-timing", `peerage;desc="${id}"`], ["date", new Date().toUTCString()]];
     return new Response(file.bytes, { headers: [...file.headers, ...own], statusText: "OK" });
   }
@@ -111,11 +115,12 @@ const peerageHot = (scope, cacheName) => {
   }
 
   async function restore() {
+    const began = life;
     try {
       const stored = await match(TABLE);
       if (!stored) return;
       const table = await stored.json();
-      if (version !== 0) return;
+      if (version !== 0 || life !== began) return;
       version = table.version;
       for (const id of table.clients) clients.add(id);
       for (const [path, headers, at, offset, length, sha256] of table.files) {
@@ -132,10 +137,12 @@ const peerageHot = (scope, cacheName) => {
   async function write() {
     timer = null;
     if (files.size === 0) return;
+    const began = life;
     const list = [...files].map(([url, { headers, segment: at, offset, length, sha256 }]) => [url.slice(scope.href.length), headers, at, offset, length, sha256]);
     const text = JSON.stringify({ version, clients: [...clients], files: list });
-    // Without room it is the wasm's turn after each wake, as it was.
-    await (await cache()).put(TABLE, new Response(text)).catch(() => {});
+    const to = await cache();
+    // Without room it is the wasm's turn after each wake.
+    if (life === began) await to.put(TABLE, new Response(text)).catch(() => {});
   }
 
   function writeSoon() {
@@ -168,17 +175,20 @@ const peerageHot = (scope, cacheName) => {
     /** A number for a request that the wasm answers. */
     number: () => ++requests,
 
+    /** To be handed to `learn` and `keep` with an answer that was begun now. */
+    life: () => life,
+
     /** The wasm answered `client` from version `number`: it does so for as long as the client lives. */
-    learn(client, number) {
-      if (!client || !number || !isOf(number) || clients.has(client)) return;
+    learn(began, client, number) {
+      if (began !== life || !client || !number || !isOf(number) || clients.has(client)) return;
       if (clients.size >= CLIENTS) clients.delete(clients.values().next().value);
       clients.add(client);
       writeSoon();
     },
 
     /** An answer of the wasm that may be given again. */
-    keep({ request }, number, { headers, body, place }) {
-      if (!isPlain(request) || place.length > LARGEST || !isOf(number) || files.has(request.url)) return;
+    keep(began, { request }, number, { headers, body, place }) {
+      if (began !== life || request.url.includes("#") || !isPlain(request) || place.length > LARGEST || !isOf(number) || files.has(request.url)) return;
       if (files.size >= FILES) drop(files.keys().next().value);
       const isOwn = ([name]) => name === "server-timing" || name === "date";
       const file = { ...place, headers: headers.filter((header) => !isOwn(header)), bytes: null };
@@ -189,6 +199,7 @@ const peerageHot = (scope, cacheName) => {
 
     /** All of this is void: another version, or none, or the visitor wants nothing kept. */
     cool() {
+      life++;
       empty();
       clearTimeout(timer);
       timer = null;
@@ -196,7 +207,7 @@ const peerageHot = (scope, cacheName) => {
       return caches.has(cacheName).then(async (there) => there && (await cache()).delete(TABLE)).catch(() => {});
     },
 
-    /** What was answered since this was last asked: `[url, number, bytes, segment]` each. */
+    /** What was answered since this was last asked: `[url, number, bytes, segment, version, sha256]` each. */
     answered() {
       const out = notes;
       notes = [];

@@ -78,7 +78,7 @@
     async resume() {
       return this.pause(false);
     }
-    /** Deletes everything stored on this device, consent included. Resolves to whether the service worker said so. */
+    /** Deletes what was visited (files, headers, figures) from this device, and consent. Resolves to whether the service worker said so. */
     async forget() {
       const reply = await ask("forget", {}, FORGET_MS);
       await refresh();

@@ -127,6 +127,7 @@
   }
 
   async function answer(event) {
+    const life = hot.life();
     let reply;
     try {
       // Where the wasm traps again and again, the network is the better answer for the rest of this worker's life.
@@ -143,11 +144,14 @@
     if (!reply) return fetch(event.request);
     if (reply.done) event.waitUntil(reply.done);
     if (reply.refused) return Response.error();
-    hot.learn(event.resultingClientId || event.clientId, reply.version);
-    if (reply.place && reply.body) hot.keep(event, reply.version, reply);
+    hot.learn(life, event.resultingClientId || event.clientId, reply.version);
+    if (reply.place && reply.body && !reply.second) hot.keep(life, event, reply.version, reply);
     if (reply.second) {
       const first = await fetch(event.request).catch(() => null);
-      if (first) return first;
+      if (first) {
+        if (reply.body instanceof ReadableStream) reply.body.cancel().catch(() => {});
+        return first;
+      }
     }
     reply.headers.push(["date", new Date().toUTCString()]);
     return new Response(reply.body ?? null, { status: reply.status, statusText: reply.statusText, headers: reply.headers });
@@ -185,9 +189,22 @@
     }
   }
 
+  // Where the browser can be told beforehand (Service Workers, InstallEvent.addRoutes), what can't be ours doesn't even wake
+  // the worker: what is sent, and what lies outside the site.
+  async function route(event) {
+    const { protocol, hostname, port, pathname } = SCOPE;
+    const escaped = pathname.replace(/[\\{}()*+?:]/g, "\\$&");
+    const methods = ["POST", "PUT", "PATCH", "DELETE", "OPTIONS"].map((requestMethod) => ({ requestMethod }));
+    const within = { urlPattern: new URLPattern({ protocol: protocol.slice(0, -1), hostname, port, pathname: `${escaped}*` }) };
+    await event.addRoutes({ condition: { or: methods }, source: "network" });
+    await event.addRoutes({ condition: { not: within }, source: "network" });
+  }
+
   self.addEventListener("install", (event) => {
     event.waitUntil(
       (async () => {
+        // A browser that knows other conditions than these asks the worker.
+        if (event.addRoutes) await route(event).catch((error) => console.info("peerage: no static routes:", error));
         if (await isRetired()) throw new Error("this site no longer uses Peerage");
         const files = [PEERAGE.wasm, PEERAGE.page, PEERAGE.mesh, PEERAGE.inspector];
         await Promise.all(files.map(bundled));

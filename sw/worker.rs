@@ -1,11 +1,12 @@
 //! The service worker: a thin driver of the core.
 //!
 //! ```text
-//!   fetch ─ guards in sw.js ─ route::decide ─┬─ pass ───────────────────────────────► network
-//!                                            └─ versions: which version, which entry
-//!                                                 └─ files: one transfer a file ─┬─ cache   Cache Storage
-//!                                                                                ├─ link    the mesh worker
-//!                                                                                └─ origin  plain GET or Range
+//!   fetch ─ guards (sw.js) ─ answered lately? (hot.js) ── yes ─► again, without wasm
+//!                                 └ route::decide ─┬─ pass ───────────────────────────────► network
+//!                                                  └─ versions: which version, which entry
+//!                                                       └─ files: one transfer a file ─┬─ cache   Cache Storage
+//!                                                                                      ├─ link    the mesh worker
+//!                                                                                      └─ origin  plain GET or Range
 //! ```
 //!
 //! It keeps nothing that it can't rebuild: browsers stop it after half a minute of rest.
@@ -188,7 +189,7 @@ impl Worker {
         })
     }
 
-    /// What the shim answered by itself: `[url, number, bytes, segment]` each.
+    /// What the shim answered by itself: `[url, number, bytes, segment, version, sha256]` each.
     pub fn answered(&self, notes: &js_sys::Array) {
         report::answered(self.0, notes);
     }

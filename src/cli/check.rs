@@ -1,6 +1,6 @@
 //! `peerage check URL|DIR`: verifies a deployed site against its manifest, as a visitor's browser would find it.
 //!
-//! From the root down: signature, index, shards, then every file's bytes by piece and as a whole; the worker script and
+//! From the root down: signature, index, shards, then every file's bytes, piece by piece; the worker script and
 //! what it names; and, of a live site, whatever would make browsers see something else than what was signed: media
 //! types, declared headers, policies that block the tag or the workers, caches that keep the root or the worker stale.
 

@@ -56,15 +56,31 @@ impl Entry {
     }
 }
 
-/// A file's name by its contents: the digest of its only piece, else SHA-256 over the digests of its pieces, one after
-/// another (of an empty file: over nothing). It needs no second pass over the bytes, so a manifest need not carry it,
-/// and a file of many pieces can be checked while it streams, which one digest of the whole does not allow.
+/// A file's name by its contents: SHA-256 of a file of at most one piece; of a longer one SHA-256 over the digests of its
+/// pieces, one after another, with every bit inverted, so that no file of one piece has it too. It needs no second pass
+/// over the bytes, so a manifest need not carry it, and a file of many pieces can be checked while it streams, which one
+/// digest of the whole does not allow.
 pub fn integrity_of(pieces: &[Piece]) -> Digest {
     match pieces {
+        [] => Digest::of(&[]),
         [only] => only.digest,
         many => {
             let digests: Vec<u8> = many.iter().flat_map(|piece| piece.digest.0).collect();
-            Digest::of(&digests)
+            Digest(Digest::of(&digests).0.map(|byte| !byte))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_holds_the_digests_of_another_has_another_integrity() {
+        let pieces = [b"one", b"two"].map(|bytes| Piece { digest: Digest::of(bytes), len: 3 });
+        let bytes = [pieces[0].digest.0, pieces[1].digest.0].concat();
+        let forged = [Piece { digest: Digest::of(&bytes), len: 64 }];
+        assert_ne!(integrity_of(&pieces), integrity_of(&forged));
+        assert_eq!(integrity_of(&[]), Digest::of(b""));
     }
 }

@@ -8,7 +8,9 @@ use js_sys::{Array, Object};
 use peerage::Millis;
 use peerage::digest::Digest;
 use peerage::manifest::IceServer;
+use peerage::observed::Observed;
 use peerage::port::Stats;
+use peerage::route;
 use peerage::site::{Answer, Site};
 use peerage::text::hex;
 use wasm_bindgen::prelude::*;
@@ -118,13 +120,18 @@ impl Report {
     }
 }
 
-/// Takes up what the shim answered out of its own table.
+/// Takes up what the shim answered out of its own table, and checks that table against the manifest.
 pub(super) fn answered(inner: &'static Inner, notes: &Array) {
-    let Some(version) = inner.site.borrow().current else { return };
+    let mut claims = Vec::new();
     for note in notes.iter() {
-        let number = |at: u32| js_sys::Reflect::get_u32(&note, at).ok().and_then(|value| value.as_f64()).unwrap_or(0.0);
-        let url = js_sys::Reflect::get_u32(&note, 0).ok().and_then(|url| url.as_string()).unwrap_or_default();
-        let (id, bytes, segment) = (number(1) as u32, number(2) as u64, number(3) as u64);
+        let field = |at: u32| js_sys::Reflect::get_u32(&note, at).unwrap_or(JsValue::UNDEFINED);
+        let number = |at: u32| field(at).as_f64().unwrap_or(0.0) as u64;
+        let url = field(0).as_string().unwrap_or_default();
+        let (id, bytes, segment, version) = (number(1) as u32, number(2), number(3), number(4));
+        let claim = (version, url.clone(), field(5).as_string().unwrap_or_default());
+        if !claims.contains(&claim) {
+            claims.push(claim);
+        }
         let mut record = Record::new(url, id, version, js::now());
         record.bytes.cache = bytes;
         record.finish(js::now());
@@ -133,6 +140,24 @@ pub(super) fn answered(inner: &'static Inner, notes: &Array) {
         inner.store.borrow_mut().touch(segment);
     }
     inner.save_soon();
+    js::spawn(check_claims(inner, claims));
+}
+
+/// The shim's table lies where other scripts of the site can write: what it said must be what the manifest says.
+async fn check_claims(inner: &'static Inner, claims: Vec<(u64, String, String)>) {
+    for (number, url, sha256) in claims {
+        let Some(version) = inner.version(number).await else { continue };
+        let Some(path) = url.strip_prefix(&inner.scope).and_then(route::listed_path) else { continue };
+        let Ok(entry) = inner.lookup(&version, &path).await else { continue };
+        let is_true =
+            entry.is_some_and(|entry| matches!(&entry.pieces[..], [only] if only.digest.to_string() == sha256));
+        if !is_true {
+            inner.cool();
+            inner.site.borrow_mut().rejected += 1;
+            return inner
+                .note_error("what was kept of earlier answers is not what the manifest says, and is thrown away");
+        }
+    }
 }
 
 /// Answers a page's message.
@@ -327,6 +352,9 @@ async fn forget(inner: &'static Inner) -> Js<JsValue> {
         (site.consent, site.paused, site.rejected) = (Answer::Unasked, false, 0);
         site.bytes = peerage::site::Bytes::default();
         let mut report = inner.report.borrow_mut();
+        *inner.observed.borrow_mut() = Observed::default();
+        inner.observed_more.set(true);
+        inner.packs.take();
         report.recent.clear();
         report.timeline.clear();
         report.errors.clear();

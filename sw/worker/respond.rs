@@ -315,8 +315,10 @@ async fn serve(inner: &'static Inner, asked: Asked<'_>) -> Option<Answer> {
             record,
         })))
     };
+    // Stored, but without the headers that it needs: the network's answer has them.
+    let is_second = !peers && source == Source::Cache;
     let (status, status_text) = if candidate.range.is_some() { (206, "Partial Content") } else { (200, "OK") };
-    Some(Answer { status, status_text, headers, body, done: Some(done), is_second: false, of: Some(of) })
+    Some(Answer { status, status_text, headers, body, done: Some(done), is_second, of: Some(of) })
 }
 
 /// The whole of a response in a blob. Firefox ends the body of a worker that it stops as if that were its end, so there a

@@ -2,7 +2,7 @@
 // books.
 import assert from 'node:assert/strict';
 import { html, many } from './lib/site.mjs';
-import { story } from './lib/story.mjs';
+import { EACH, story } from './lib/story.mjs';
 import { until } from './lib/wait.mjs';
 
 const files = { 'index.html': html('Awakened'), ...many('part', 30, 9_000) };
@@ -70,6 +70,33 @@ story('what a worker reads back when it wakes is verified', async (stage, kind) 
   await rightly('with every segment damaged');
 });
 
+story('a forged table is found out and thrown away', async (stage, kind) => {
+  const { visitor, urls } = await scene(stage, kind);
+  const planted = await visitor.page.evaluate(async victim => {
+    const [name] = (await caches.keys()).filter(key => key.startsWith('peerage:'));
+    const cache = await caches.open(name);
+    const at = new URL('peerage/store/hot', location).href;
+    const table = await (await cache.match(at)).json();
+    const bytes = new TextEncoder().encode('planted');
+    const digest = new Uint8Array(await crypto.subtle.digest('SHA-256', bytes));
+    const path = victim.slice(new URL('.', location).href.length);
+    table.files = table.files.map(file => (file[0] === path
+      ? [path, file[1].filter(([header]) => header !== 'content-length'), 0xffff, 0, bytes.length, `sha256-${btoa(String.fromCharCode(...digest))}`] : file));
+    await cache.put(new URL('peerage/store/000000000000ffff', location).href, new Response(bytes));
+    await cache.put(at, new Response(JSON.stringify(table)));
+    return table.files.length;
+  }, urls[0]);
+  assert.ok(planted > 0);
+  await visitor.stopWorker();
+  const [before] = await visitor.take([urls[0]]);
+  assert.equal(before.size, 7, 'it was planted where the shim looks');
+  await until('the forgery to be found', async () => (await visitor.inspect()).errors.some(({ text }) => /not what the manifest says/.test(text)));
+  const [after] = await visitor.take([urls[0]]);
+  assert.equal(after.size, 9_000);
+  await visitor.stopWorker();
+  assert.equal((await visitor.take([urls[0]]))[0].size, 9_000, 'nor after another wake');
+});
+
 story('what was answered without wasm is in the books', async (stage, kind) => {
   const { visitor, urls, rightly } = await scene(stage, kind);
   await visitor.stopWorker();
@@ -81,3 +108,20 @@ story('what was answered without wasm is in the books', async (stage, kind) => {
   const told = await visitor.explain(urls[3]);
   assert.deepEqual([told.verified, told.bytes.cache], [true, 9_000]);
 });
+
+// Firefox has no static routes yet.
+story('what cannot be ours does not wake the worker', async (stage, kind) => {
+  const site = await stage.site(files, { at: 'game' });
+  const origin = await stage.serve(site);
+  const visitor = await stage.visitor(kind);
+  const base = new URL('game/', origin.url).href;
+  await visitor.enter(base);
+  const passed = await visitor.page.evaluate(async urls => {
+    const began = async (url, init) => {
+      await (await fetch(url, init)).arrayBuffer();
+      return performance.getEntriesByName(new URL(url, location).href).at(-1).workerStart;
+    };
+    return { post: await began(urls.own, { method: 'POST', body: 'x' }), outside: await began(urls.outside), own: await began(urls.own) };
+  }, { own: `${base}part-1.bin`, outside: `${origin.url}part-1.bin` });
+  assert.deepEqual({ ...passed, own: passed.own > 0 }, { post: 0, outside: 0, own: true });
+}, { over: EACH.filter(([kind]) => kind === 'chromium') });

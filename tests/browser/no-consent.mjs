@@ -43,6 +43,21 @@ story('without consent not one peer connection is made and everything else works
   await visitor.wait('no neighbour any more', async () => (await window.peerage.stats()).peers === 0);
 });
 
+story('while data is saved not one peer connection is made', async (stage, kind) => {
+  const site = await stage.site(files);
+  const origin = await stage.serve(site);
+  const visitor = await stage.visitor(kind);
+  await visitor.page.evaluateOnNewDocument(() => {
+    Object.defineProperty(Navigator.prototype, 'connection', { value: { saveData: true, addEventListener() {} }, configurable: true });
+  });
+  await visitor.enter(origin.url);
+  await visitor.consent();
+  const names = site.files().filter(name => name !== 'index.html');
+  assert.deepEqual(site.differences(await visitor.take(names.map(name => site.url(origin.url, name))), origin.url), []);
+  const { workers } = await visitor.page.evaluate(() => ({ workers: window.storyMade.workers.length }));
+  assert.deepEqual([(await visitor.connections()).length, workers], [0, 0]);
+});
+
 story('the bar asks, can be used by keyboard, and is remembered', async (stage, kind) => {
   const site = await stage.site(files);
   const origin = await stage.serve(site);

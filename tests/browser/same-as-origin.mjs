@@ -6,7 +6,7 @@ import headers from './cases/headers.mjs';
 import paths from './cases/paths.mjs';
 import requests from './cases/requests.mjs';
 import unlisted from './cases/unlisted.mjs';
-import { addServers, compare, folderOf, observe, readable, siteOf, STATES } from './lib/differential.mjs';
+import { addServers, compare, folderOf, observe, readable, siteOf } from './lib/differential.mjs';
 import { html } from './lib/site.mjs';
 import { story } from './lib/story.mjs';
 

@@ -54,7 +54,7 @@ fn a_file_larger_than_a_block_is_cut_as_if_it_were_in_memory() {
     let (half, all) = (&entries["half.bin"].pieces, &entries["whole.bin"].pieces);
     assert_eq!(half[..half.len() - 1], all[..half.len() - 1]);
     let digests: Vec<u8> = all.iter().flat_map(|piece| piece.digest.0).collect();
-    assert_eq!(entries["whole.bin"].integrity, Digest::of(&digests));
+    assert_eq!(entries["whole.bin"].integrity, Digest(Digest::of(&digests).0.map(|byte| !byte)));
     let mut at = 0;
     for piece in all {
         let end = at + piece.len as usize;
