@@ -49,7 +49,7 @@ test('the wasm imports nothing but its own glue, and stays small', context => {
   assert.ok(!modules.has('env'), 'the wasm imports from "env"');
   assert.ok(modules.size <= 1, `the wasm imports from ${[...modules]}`);
   const text = wasm.toString('latin1');
-  for (const place of ['.cargo/registry', 'registry/src', process.env.HOME].filter(place => place?.length > 1)) {
+  for (const place of ['.cargo/registry', 'registry/src', `${process.env.HOME}/`].filter(place => place.length > 2)) {
     assert.ok(!text.includes(place), `the wasm says where it was built: ${place}`);
   }
   context.diagnostic(`wasm: ${wasm.length} bytes raw, ${brotliCompressSync(wasm).length} brotli`);
