@@ -147,6 +147,8 @@ pub enum ToWorker {
     Stats(Stats),
     /// The store no longer holds these bytes for this piece: they could not be read, or did not match it.
     Evicted(Digest),
+    /// Bytes of wanted pieces go on coming, though none has become whole: the mesh is slow, not stalled.
+    Arriving,
 }
 
 /// The mesh's figures since it started.
@@ -231,6 +233,7 @@ const PIECE: u8 = 3;
 const GONE: u8 = 4;
 const STATS: u8 = 5;
 const EVICTED: u8 = 6;
+const ARRIVING: u8 = 7;
 
 impl ToMesh {
     /// The header bytes.
@@ -364,6 +367,7 @@ impl ToWorker {
                 out.push(EVICTED);
                 out.extend(digest.0);
             }
+            Self::Arriving => out.push(ARRIVING),
         }
         out
     }
@@ -395,6 +399,7 @@ impl ToWorker {
             },
             STATS => Self::Stats(Stats::read(&mut from)?),
             EVICTED => Self::Evicted(from.digest()?),
+            ARRIVING => Self::Arriving,
             _ => return Err(BadMessage::Field),
         };
         from.end()?;
@@ -547,6 +552,7 @@ mod tests {
                 neighbours: vec![neighbour.clone(), neighbour],
             }),
             ToWorker::Evicted(digest),
+            ToWorker::Arriving,
         ];
         for why in [Why::NoHolder, Why::Refused, Why::TimedOut, Why::Stopped] {
             out.push(ToWorker::Gone { id: 9, digest, why });

@@ -41,6 +41,11 @@ const RIVAL_MS: u64 = 100;
 /// How often open questions are checked against their predictions.
 const CHECK_MS: u64 = 250;
 
+/// The service worker is told that bytes go on coming after so many of them, and so long, without a whole piece. Less than
+/// that in the time after which it hedges is as good as a stall.
+const ARRIVING_BYTES: u64 = 32 << 10;
+const ARRIVING_MS: u64 = 150;
+
 type Neighbours = Map<u32, Neighbour>;
 type Outbox = VecDeque<Output>;
 
@@ -77,6 +82,8 @@ pub(super) struct Downloads {
     /// Something has changed that may let a question go out.
     stale: bool,
     check: Option<Millis>,
+    /// Useful bytes since the service worker last heard of any, and when that was.
+    arriving: (u64, Millis),
     /// Payload bytes received.
     pub(super) down: u64,
     /// Those of them that nobody could use.
@@ -162,6 +169,14 @@ impl Downloads {
         if cancelled {
             self.wasted += u64::from(payload);
         } else {
+            let (bytes, since) = &mut self.arriving;
+            *bytes += u64::from(payload);
+            if whole {
+                (*bytes, *since) = (0, now);
+            } else if *bytes >= ARRIVING_BYTES && now.since(*since) >= ARRIVING_MS {
+                (*bytes, *since) = (0, now);
+                out.push_back(Output::Worker(ToWorker::Arriving));
+            }
             out.push_back(Output::Fill { buffer: frame.request, total: frame.total, offset: frame.offset, payload });
         }
         if whole {

@@ -262,6 +262,7 @@ fn heard(inner: &'static Inner, data: &JsValue) {
             }
         }
         ToWorker::Stats(stats) => super::report::mesh_stats(inner, stats, &inner.link.stats),
+        ToWorker::Arriving => inner.mesh_progressed(),
         ToWorker::Evicted(digest) => {
             let place = inner.store.borrow().place(&digest);
             if let Some(place) = place {

@@ -21,8 +21,7 @@ story('a site works when the browser has no room for it', async (stage, kind) =>
   for (const round of ['first', 'second']) {
     assert.deepEqual(site.differences(await visitor.take(urls), origin.url), [], round);
   }
-  const { errors, store } = await visitor.inspect();
-  assert.ok(errors.some(({ text }) => /could not be kept/.test(text)), `the page is told: ${JSON.stringify(errors)}`);
+  const { store } = await visitor.inspect();
   assert.ok(store.bytes > 0 && store.bytes <= QUOTA, `what fits is kept: ${store.bytes} bytes`);
   await visitor.goto(origin.url);
   await visitor.ready();

@@ -115,6 +115,24 @@ fn the_faster_neighbour_gets_more_of_the_work() {
 }
 
 #[test]
+fn a_slow_piece_is_heard_of_on_its_way_and_a_stalled_one_is_not() {
+    let held = [piece(1, 1 << 20)];
+    let arriving = |w: &World, n: usize| w.nodes[n].said.iter().filter(|m| **m == ToWorker::Arriving).count();
+    let (mut world, a, b) = pair(&held);
+    world.nodes[a].rate = 300;
+    world.want(b, 1, &held);
+    world.run(2_000);
+    assert!(!got_all(&world, b, &held));
+    let heard = arriving(&world, b);
+    assert!((6..14).contains(&heard), "{heard} times in two seconds");
+    world.nodes[a].rate = 20;
+    world.run(1_000);
+    let before = arriving(&world, b);
+    world.run(2_000);
+    assert!(arriving(&world, b) - before <= 1, "40 kB in two seconds are a stall");
+}
+
+#[test]
 fn both_ways_at_once() {
     let (left, right) = (pieces(20, 200_000), pieces(41, 200_001)[20..].to_vec());
     let (mut world, a, b) = pair(&left);
