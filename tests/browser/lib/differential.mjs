@@ -14,6 +14,7 @@
 //   differs   `{field: reason}`: a difference that no worker can hide. It must be there, so that the note goes with it;
 //             `{field: {reason, states, kinds}}` for some states or browsers only; `sometimes` where it's a matter of time.
 //   requests  `{file, cold, warm}`: how many requests for the file reach the origin behind Peerage.
+import { setTimeout as pause } from 'node:timers/promises';
 import { defineLab } from './lab.mjs';
 import { PATIENCE, within } from './wait.mjs';
 
@@ -78,7 +79,14 @@ async function runOne(visitor, base, one, extra, run = one.run) {
     }
   })()`)).catch(error => ({ threw: error.message }));
   if (process.env.PEERAGE_VERBOSE) console.error(`${Math.round(performance.now() - started)} ms ${folderOf(one)}`);
-  return { value, console: consoleSince(visitor, from) };
+  return { value, console: await settled(visitor, from, one) };
+}
+
+/** Lines of the console come when they come: as many as the first observation of a case had are waited for, a second at most. */
+async function settled(visitor, from, one) {
+  one.lines ??= consoleSince(visitor, from).length;
+  for (let tries = 0; tries < 20 && consoleSince(visitor, from).length < one.lines; tries++) await pause(50);
+  return consoleSince(visitor, from);
 }
 
 async function openOne(visitor, base, one, extra) {
