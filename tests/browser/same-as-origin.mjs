@@ -97,4 +97,4 @@ story(`a page cannot tell Peerage from the origin in ${cases.length} cases`, asy
     if (kinds.includes(kind) && only === undefined && !used.has(field)) found.push({ case: 'all', state: 'any', field, direct: 'equal', behind: 'equal, though the list says otherwise' });
   }
   assert.ok(found.length === 0, `${new Set(found.map(one => one.case)).size} cases differ:\n${readable(found)}`);
-});
+}, { timeout: 480_000 });

@@ -82,10 +82,14 @@ async function runOne(visitor, base, one, extra, run = one.run) {
   return { value, console: await settled(visitor, from, one) };
 }
 
-/** Lines of the console come when they come: as many as the first observation of a case had are waited for, a second at most. */
+/** Lines of the console come when they come: as many as the first observation of a case had are waited for, a quarter of a second at most. */
 async function settled(visitor, from, one) {
   one.lines ??= consoleSince(visitor, from).length;
-  for (let tries = 0; tries < 20 && consoleSince(visitor, from).length < one.lines; tries++) await pause(50);
+  for (let tries = 0; tries < 5; tries++) {
+    const lines = consoleSince(visitor, from);
+    if (lines === INTERCEPTED || lines.length >= one.lines) return lines;
+    await pause(50);
+  }
   return consoleSince(visitor, from);
 }
 
