@@ -31,10 +31,14 @@ use crate::verify::Verified;
 const WINDOW: u64 = 8 << 20;
 /// A mesh that has sent nothing for this long is hedged at the origin.
 const STALL_MS: u64 = 700;
+/// What all files together hedge of a mesh that has just stalled, in bytes; twice as much after each further step of
+/// silence. A short pause (a busy machine, a neighbour that reads its disk) then costs the origin one piece, and a mesh
+/// that is gone is made up for within half a second.
+const HEDGE: u64 = 256 << 10;
+const HEDGE_STEP_MS: u64 = 100;
+const HEDGE_STEPS: u64 = 12;
 /// A mesh that has sent nothing of this file for this long is given up for what was asked of it.
 const PATIENCE_MS: u64 = 10_000;
-/// How much of what a stalled mesh owes is fetched from the origin at once, in bytes.
-const HEDGE: u64 = 1 << 20;
 
 /// A request's number, chosen by the driver.
 pub type ReaderId = u32;
@@ -184,6 +188,40 @@ struct Run {
     next: usize,
 }
 
+/// What the transfers of one worker fetch from the origin, together, because the mesh they share is silent.
+#[derive(Debug, Default)]
+pub struct Hedges {
+    /// When the mesh last did something, for whichever file.
+    heard: Millis,
+    /// Bytes fetched since.
+    spent: u64,
+}
+
+impl Hedges {
+    /// The mesh is at work, for whichever file: it is not stalled, only busy.
+    pub fn mesh_progressed(&mut self, now: Millis) {
+        (self.heard, self.spent) = (now, 0);
+    }
+
+    /// The silence of a mesh that has owed something since then.
+    fn silence(&self, since: Millis, now: Millis) -> u64 {
+        now.since(since.max(self.heard))
+    }
+
+    /// Bytes that may be fetched now.
+    fn room(&self, since: Millis, now: Millis) -> u64 {
+        let Some(stalled) = self.silence(since, now).checked_sub(STALL_MS) else { return 0 };
+        (HEDGE << (stalled / HEDGE_STEP_MS).min(HEDGE_STEPS)).saturating_sub(self.spent)
+    }
+
+    /// When there will be more room.
+    fn due(&self, since: Millis, now: Millis) -> Millis {
+        let step = |stalled| STALL_MS + (stalled / HEDGE_STEP_MS + 1) * HEDGE_STEP_MS;
+        let stalled = self.silence(since, now).checked_sub(STALL_MS);
+        since.max(self.heard) + stalled.map_or(STALL_MS, step)
+    }
+}
+
 /// The machine. One for each file that is being read.
 #[derive(Debug)]
 pub struct Transfer<B> {
@@ -197,8 +235,10 @@ pub struct Transfer<B> {
     via: Via,
     fault: Option<Fault>,
     mesh: bool,
-    /// When the mesh was last hedged, or sent a piece of any file; `None` while nothing is asked of it.
+    /// Since when the mesh owes what was asked of it; `None` while nothing is.
     waiting: Option<Millis>,
+    /// When it is looked at again.
+    due: Option<Millis>,
     /// When the mesh last did something for this file.
     heard: Millis,
     out: VecDeque<Output<B>>,
@@ -231,13 +271,14 @@ impl<B: Clone> Transfer<B> {
             fault: None,
             mesh,
             waiting: None,
+            due: None,
             heard: Millis(0),
             out: VecDeque::new(),
         }
     }
 
-    /// Takes what happened, and decides.
-    pub fn handle(&mut self, input: Input<B>, now: Millis) {
+    /// Takes what happened, and decides. `hedges` is shared by the transfers of a worker.
+    pub fn handle(&mut self, input: Input<B>, now: Millis, hedges: &mut Hedges) {
         match input {
             Input::Open(id, span) => {
                 let span = span.start.min(self.pieces.len())..span.end.min(self.pieces.len());
@@ -262,12 +303,17 @@ impl<B: Clone> Transfer<B> {
                     }
                 }
             }
-            Input::Piece(at, body) => self.arrived(at, Source::Peer, body, now),
+            Input::Piece(at, body) => {
+                hedges.mesh_progressed(now);
+                self.heard = now;
+                self.arrived(at, Source::Peer, body);
+            }
             Input::Gone(at) => {
                 if let Some(slot) = self.slots.get_mut(at) {
                     (slot.asked, slot.refused) = (false, true);
                 }
-                (self.waiting, self.heard) = (Some(now), now);
+                hedges.mesh_progressed(now);
+                self.heard = now;
             }
             Input::Mesh(up) => {
                 self.mesh = up;
@@ -278,7 +324,7 @@ impl<B: Clone> Transfer<B> {
             }
             Input::Fetched(run, at, body) => {
                 if self.run.as_ref().is_some_and(|r| r.id == run) {
-                    self.arrived(at, Source::Origin, body, now);
+                    self.arrived(at, Source::Origin, body);
                 } else {
                     self.waste(Source::Origin, at);
                 }
@@ -286,14 +332,7 @@ impl<B: Clone> Transfer<B> {
             Input::Ended(run, end) => self.ended(run, end),
             Input::Tick => {}
         }
-        self.plan(now);
-    }
-
-    /// The mesh sent a piece of some file: it is not stalled, only busy.
-    pub fn mesh_progressed(&mut self, now: Millis) {
-        if self.waiting.is_some() {
-            self.waiting = Some(now);
-        }
+        self.plan(now, hedges);
     }
 
     /// The next thing to do.
@@ -303,7 +342,7 @@ impl<B: Clone> Transfer<B> {
 
     /// When [`Input::Tick`] is due.
     pub fn deadline(&self) -> Option<Millis> {
-        self.waiting.filter(|_| !self.readers.is_empty()).map(|since| since + STALL_MS)
+        self.due.filter(|_| !self.readers.is_empty())
     }
 
     /// Whether a run should read on: back-pressure from the readers to the origin.
@@ -332,10 +371,7 @@ impl<B: Clone> Transfer<B> {
         }
     }
 
-    fn arrived(&mut self, at: usize, source: Source, body: Verified<B>, now: Millis) {
-        if source == Source::Peer {
-            (self.waiting, self.heard) = (Some(now), now);
-        }
+    fn arrived(&mut self, at: usize, source: Source, body: Verified<B>) {
         if let Some(run) = self.run.as_mut().filter(|run| source == Source::Origin && run.pieces.contains(&at)) {
             run.next = at + 1;
         }
@@ -373,10 +409,10 @@ impl<B: Clone> Transfer<B> {
         }
     }
 
-    fn plan(&mut self, now: Millis) {
+    fn plan(&mut self, now: Millis, hedges: &mut Hedges) {
         self.emit();
         self.give_up(now);
-        self.obtain(now);
+        self.obtain(now, hedges);
         self.fail();
         self.drop_run();
         self.store();
@@ -384,6 +420,7 @@ impl<B: Clone> Transfer<B> {
         if !self.slots.iter().any(|slot| slot.asked && slot.body.is_none()) {
             self.waiting = None;
         }
+        self.due = self.waiting.map(|since| hedges.due(since, now));
     }
 
     fn emit(&mut self) {
@@ -419,15 +456,13 @@ impl<B: Clone> Transfer<B> {
     }
 
     /// Looks at each piece in a reader's window that nobody is getting yet.
-    fn obtain(&mut self, now: Millis) {
-        let stalled = self.waiting.is_some_and(|since| now.since(since) >= STALL_MS);
+    fn obtain(&mut self, now: Millis, hedges: &mut Hedges) {
+        let room = self.waiting.map_or(0, |since| hedges.room(since, now));
         let mut ask = Vec::new();
         let mut missing: Option<(usize, usize)> = None;
-        let mut hedged = 0;
         let windows: Vec<_> = self.readers.values().map(|reader| (self.window(reader), reader.end)).collect();
         for (window, end) in windows {
             for at in window {
-                let len = u64::from(self.pieces[at].len);
                 let slot = &mut self.slots[at];
                 if !slot.is_idle() {
                     continue;
@@ -436,8 +471,7 @@ impl<B: Clone> Transfer<B> {
                     slot.reading = true;
                     self.out.push_back(Output::Read(at));
                 } else if slot.asked {
-                    if stalled && hedged < HEDGE {
-                        hedged += len;
+                    if room > 0 {
                         missing = missing.or(Some((at, end)));
                     }
                 } else if self.share && self.mesh && !slot.refused {
@@ -454,27 +488,24 @@ impl<B: Clone> Transfer<B> {
             }
             self.out.push_back(Output::Ask(ask));
         }
-        if stalled {
-            // One hedge a stall: the next is due when the mesh has had as long again.
-            self.waiting = Some(now);
-        }
         if let Some((from, end)) = missing.filter(|_| self.run.is_none() && self.fault.is_none()) {
-            self.fetch(from, end, stalled);
+            hedges.spent += self.fetch(from, end, room);
         }
     }
 
-    /// Starts a run from `from`: to the next piece that comes from elsewhere, or as far as the reader goes.
-    fn fetch(&mut self, from: usize, end: usize, hedge: bool) {
-        let mut bytes = 0;
+    /// Starts a run from `from`: to the next piece that comes from elsewhere, or as far as the reader goes; of what the
+    /// mesh owes, `room` bytes (the last piece whole). Returns how much of it the mesh owes.
+    fn fetch(&mut self, from: usize, end: usize, room: u64) -> u64 {
+        let mut hedged = 0;
         let mut to = from;
         while to < end {
             let slot = &self.slots[to];
             let from_mesh = self.share && self.mesh && !slot.refused;
-            let limit = if hedge && slot.asked { bytes >= HEDGE } else { from_mesh };
+            let limit = if room > 0 && slot.asked { hedged >= room } else { from_mesh };
             if to > from && (!slot.is_idle() || slot.local || limit) {
                 break;
             }
-            bytes += u64::from(self.pieces[to].len);
+            hedged += if slot.asked { u64::from(self.pieces[to].len) } else { 0 };
             to += 1;
         }
         for slot in &mut self.slots[from..to] {
@@ -483,6 +514,7 @@ impl<B: Clone> Transfer<B> {
         self.runs += 1;
         self.run = Some(Run { id: self.runs, pieces: from..to, next: from });
         self.out.push_back(Output::Fetch { run: self.runs, pieces: from..to, via: self.via });
+        hedged
     }
 
     /// Readers whose next piece nobody can give.

@@ -74,6 +74,7 @@ struct Inner {
     store: RefCell<Store>,
     versions: RefCell<Map<u64, Rc<versions::Version>>>,
     files: RefCell<Map<Digest, files::File>>,
+    hedges: RefCell<peerage::transfer::Hedges>,
     /// What waits to be written: pieces that stay here, and pieces that are shared.
     packs: RefCell<[files::Pack; 2]>,
     link: link::Link,
@@ -123,6 +124,7 @@ pub async fn start_worker(
         cool,
         versions: RefCell::default(),
         files: RefCell::default(),
+        hedges: RefCell::default(),
         packs: RefCell::default(),
         link: link::Link::default(),
         report: RefCell::default(),

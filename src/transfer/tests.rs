@@ -5,6 +5,7 @@ use crate::verify;
 /// A transfer, its outputs, and the clock.
 struct Rig {
     transfer: Transfer<Vec<u8>>,
+    hedges: Hedges,
     now: Millis,
 }
 
@@ -29,11 +30,11 @@ impl Rig {
         let here: Vec<_> = local.iter().map(|&at| piece(at).digest).collect();
         let pieces = (0..count).map(piece).collect();
         let transfer = Transfer::new(pieces, share, mesh, |p| here.contains(&p.digest));
-        Self { transfer, now: Millis(1000) }
+        Self { transfer, hedges: Hedges::default(), now: Millis(1000) }
     }
 
     fn put(&mut self, input: Input<Vec<u8>>) -> Vec<String> {
-        self.transfer.handle(input, self.now);
+        self.transfer.handle(input, self.now, &mut self.hedges);
         let mut said = Vec::new();
         while let Some(output) = self.transfer.poll() {
             said.push(match output {
@@ -129,17 +130,46 @@ fn a_stalled_mesh_is_hedged_and_the_first_answer_wins() {
     rig.open(1, 0..8);
     assert_eq!(rig.transfer.deadline(), Some(Millis(1000 + STALL_MS)));
     assert_eq!(rig.wait(STALL_MS - 1), Vec::<String>::new());
-    assert_eq!(rig.wait(1), ["fetch 1 0..4 Plain"]);
+    assert_eq!(rig.wait(1), ["fetch 1 0..1 Plain"]);
     assert_eq!(rig.fetched(1, 0), ["cancel [0]", "emit 1 0 Origin"]);
     assert_eq!(rig.put(Input::Piece(1, verified(1))), ["emit 1 1 Peer"]);
-    assert_eq!(rig.fetched(1, 1), [format!("wasted Origin {LEN}")]);
+    rig.put(Input::Ended(1, Ok(())));
+    assert_eq!(rig.wait(STALL_MS), ["fetch 2 2..3 Plain"]);
+    assert_eq!(rig.put(Input::Piece(2, verified(2))), ["emit 1 2 Peer", "stop 2"]);
+}
+
+#[test]
+fn the_longer_a_mesh_is_silent_the_more_is_hedged() {
+    let mut rig = Rig::new(16, true, true, &[]);
+    rig.open(1, 0..16);
+    rig.now = rig.now + (STALL_MS - HEDGE_STEP_MS);
+    for (run, pieces) in [(1, 0..1), (2, 1..2), (3, 2..4), (4, 4..8), (5, 8..16)] {
+        assert_eq!(rig.wait(HEDGE_STEP_MS), [format!("fetch {run} {pieces:?} Plain")]);
+        for at in pieces {
+            rig.fetched(run, at);
+        }
+        assert_eq!(rig.put(Input::Ended(run, Ok(()))), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn the_files_of_a_worker_hedge_together() {
+    let mut rig = Rig::new(1, true, true, &[]);
+    let mut other = Rig::new(1, true, true, &[]);
+    rig.open(1, 0..1);
+    other.open(1, 0..1);
+    assert_eq!(rig.wait(STALL_MS), ["fetch 1 0..1 Plain"]);
+    std::mem::swap(&mut rig.hedges, &mut other.hedges);
+    assert_eq!(other.wait(STALL_MS), Vec::<String>::new());
+    assert_eq!(other.transfer.deadline(), Some(other.now + HEDGE_STEP_MS));
+    assert_eq!(other.wait(HEDGE_STEP_MS), ["fetch 1 0..1 Plain"]);
 }
 
 #[test]
 fn a_mesh_that_stays_silent_is_given_up_even_where_the_origin_is_gone() {
     let mut rig = Rig::new(2, true, true, &[]);
     rig.open(1, 0..2);
-    assert_eq!(rig.wait(STALL_MS), ["fetch 1 0..2 Plain"]);
+    assert_eq!(rig.wait(STALL_MS), ["fetch 1 0..1 Plain"]);
     assert_eq!(rig.put(Input::Ended(1, Err(Fault::Unreachable))), Vec::<String>::new());
     while rig.now.0 < 1000 + PATIENCE_MS - STALL_MS {
         assert_eq!(rig.wait(STALL_MS), Vec::<String>::new());
@@ -153,7 +183,7 @@ fn a_mesh_that_is_busy_with_other_files_is_not_hedged() {
     rig.open(1, 0..1);
     for _ in 0..3 {
         assert_eq!(rig.wait(STALL_MS - 1), Vec::<String>::new());
-        rig.transfer.mesh_progressed(rig.now);
+        rig.hedges.mesh_progressed(rig.now);
     }
     assert_eq!(rig.wait(STALL_MS), ["fetch 1 0..1 Plain"]);
 }

@@ -151,7 +151,7 @@ impl Inner {
             if let Input::Close(id) = input {
                 open.readers.remove(&id);
             }
-            open.transfer.handle(input, js::now());
+            open.transfer.handle(input, js::now(), &mut self.hedges.borrow_mut());
             let mut outputs = VecDeque::new();
             while let Some(output) = open.transfer.poll() {
                 outputs.push_back(output);
@@ -176,10 +176,7 @@ impl Inner {
 
     /// The mesh is at work, for whichever file.
     pub(super) fn mesh_progressed(&self) {
-        let now = js::now();
-        for open in self.files.borrow_mut().values_mut() {
-            open.transfer.mesh_progressed(now);
-        }
+        self.hedges.borrow_mut().mesh_progressed(js::now());
     }
 
     fn settle(&'static self, file: Digest) {
