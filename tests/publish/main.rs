@@ -8,4 +8,5 @@ mod killed;
 mod labels;
 mod old_files;
 mod site;
+mod sizes;
 mod versions;
