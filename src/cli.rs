@@ -14,6 +14,7 @@ mod media;
 mod publish;
 mod serve;
 mod show;
+mod simulate;
 mod site;
 
 use std::fmt::Display;
@@ -37,6 +38,7 @@ enum Command {
     Show(show::Args),
     Keygen(keygen::Args),
     Serve(serve::Args),
+    Simulate(simulate::Args),
 }
 
 const LONG_ABOUT: &str = "A site's visitors serve its static files to each other, verified against the origin's signed \
@@ -47,6 +49,7 @@ Examples:
   peerage demo                                 try it: make, publish and serve a small atlas
   peerage publish ./public                     hash, label and sign a folder's files
   peerage serve ./public                       serve a folder and its tracker on http://127.0.0.1:8080/
+  peerage simulate game-2010                   what peers would save, and what it would cost
   peerage help serve                           all about one command
 
 Exit codes: 0 done, 1 failed, 2 used wrongly.";
@@ -69,6 +72,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Show(args) => show::run(args),
         Command::Keygen(args) => keygen::run(args),
         Command::Serve(args) => serve::run(args),
+        Command::Simulate(args) => simulate::run(args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -40,6 +40,8 @@ pub mod rng;
 pub mod route;
 #[cfg(feature = "cli")]
 pub mod sign;
+#[cfg(feature = "cli")]
+pub mod sim;
 pub mod site;
 pub mod sorted;
 pub mod store;

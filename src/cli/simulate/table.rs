@@ -1,0 +1,115 @@
+//! What a simulation came to, for people.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use indicatif::{HumanBytes, HumanCount, HumanDuration};
+use peerage::sim::{Outcome, Summary};
+
+use super::sweep::Point;
+
+/// The table at the end.
+pub(super) fn table(name: &str, summary: &Summary, took: Duration) -> String {
+    let mut out = format!("{name}: {}\n", summary.about);
+    let line = |out: &mut String, what: &str, said: &str| {
+        let _ = write!(out, "\n{what:<34}{said}");
+    };
+    let said = format!(
+        "{} in {} h, {} at most at one time; seed {}",
+        HumanCount(u64::from(summary.visitors)),
+        summary.hours,
+        HumanCount(u64::from(summary.most_online)),
+        summary.seed
+    );
+    line(&mut out, "visitors", &said);
+    let (tried, prevented) = summary.connections;
+    let said = format!("{} tried, {} prevented by address translation", HumanCount(tried), HumanCount(prevented));
+    line(&mut out, "connections", &said);
+    let dropped: Vec<String> =
+        summary.dropped.iter().filter(|(_, n)| *n > 0).map(|(why, n)| format!("{n} {why}")).collect();
+    if summary.rejected > 0 || !dropped.is_empty() {
+        let said = format!("{} wrong pieces found out; peers dropped: {}", summary.rejected, dropped.join(", "));
+        line(&mut out, "misbehaviour", &said);
+    }
+    let uploads = &summary.uploads;
+    let said = format!(
+        "median {}, 95 % at most {}, most {}; the busiest tenth {}",
+        HumanBytes(uploads.p50),
+        HumanBytes(uploads.p95),
+        HumanBytes(uploads.most),
+        percent(uploads.top_tenth)
+    );
+    line(&mut out, "given by a visitor", &said);
+    let groups = [("with consent", &summary.consenting), ("without", &summary.declining), ("all", &summary.all)];
+    let groups: Vec<_> = groups.into_iter().filter(|(_, o)| o.visits > 0).collect();
+    let row = |out: &mut String, what: &str, cell: &dyn Fn(&Outcome) -> String| {
+        let _ = write!(out, "\n{what:<34}");
+        for (_, outcome) in &groups {
+            let _ = write!(out, "{:>16}", cell(outcome));
+        }
+    };
+    let _ = write!(out, "\n\n{:<34}", "");
+    for (name, _) in &groups {
+        let _ = write!(out, "{name:>16}");
+    }
+    row(&mut out, "visits", &|o| HumanCount(o.visits).to_string());
+    row(&mut out, "origin, browsers' caches alone", &|o| HumanBytes(o.http_origin).to_string());
+    row(&mut out, "origin, with Peerage", &|o| HumanBytes(o.origin + o.overhead).to_string());
+    row(&mut out, "  of it Peerage's own", &|o| HumanBytes(o.overhead).to_string());
+    row(&mut out, "from peers", &|o| HumanBytes(o.peer).to_string());
+    row(&mut out, "for nothing", &|o| percent(o.waste));
+    row(&mut out, "asked for with a neighbour", &|o| percent(o.eligible));
+    row(&mut out, "taken off the origin", &|o| percent(o.offload));
+    row(&mut out, "delay, median", &|o| delays(o.delay_ms.p50, o.http_delay_ms.p50));
+    row(&mut out, "delay, 95 % at most", &|o| delays(o.delay_ms.p95, o.http_delay_ms.p95));
+    row(&mut out, "delay, 99 % at most", &|o| delays(o.delay_ms.p99, o.http_delay_ms.p99));
+    let failed = summary.all.failed;
+    if failed > 0 {
+        let _ = write!(out, "\n{failed} requests failed");
+    }
+    let rate = summary.events as f64 / took.as_secs_f64().max(0.001);
+    let _ = write!(
+        out,
+        "\n\nDelays are of files that a browser's own cache could not answer: with Peerage / without.\n{} events in {} ({} a second)",
+        HumanCount(summary.events),
+        if took.as_secs() < 60 { format!("{:.1} s", took.as_secs_f64()) } else { HumanDuration(took).to_string() },
+        HumanCount(rate as u64),
+    );
+    out
+}
+
+/// What varies with what.
+pub(super) fn sweep(points: &[Point]) -> String {
+    let mut out = format!(
+        "\n{:<34}{:>16}{:>16}{:>16}{:>16}{:>8}",
+        "sensitivity", "offload, cons.", "offload, all", "median", "95 %", "waste"
+    );
+    for point in points {
+        let o = &point.consenting;
+        let _ = write!(
+            out,
+            "\n{:<34}{:>16}{:>16}{:>16}{:>16}{:>8}",
+            format!("{} {}", point.what, point.value),
+            percent(o.offload),
+            percent(point.all.offload),
+            delays(o.delay_ms.p50, o.http_delay_ms.p50),
+            delays(o.delay_ms.p95, o.http_delay_ms.p95),
+            percent(o.waste)
+        );
+    }
+    out
+}
+
+/// A share in per cent.
+pub(super) fn percent(share: f64) -> String {
+    format!("{:.1} %", share * 100.0)
+}
+
+fn delays(with: f32, without: f32) -> String {
+    format!("{} / {}", seconds(with), seconds(without))
+}
+
+/// Milliseconds as people say them.
+pub(super) fn seconds(ms: f32) -> String {
+    if ms < 1000.0 { format!("{ms:.0} ms") } else { format!("{:.1} s", ms / 1000.0) }
+}
