@@ -6,9 +6,9 @@
 //! and then carries out everything that [`Mesh::poll`] says, until it says no more. At the latest at [`Mesh::deadline`]
 //! it hands in [`Input::Tick`].
 //!
-//! The parts: `tracker` finds peers, `links` makes connections of them, `neighbour` is one that has greeted, with
-//! what is known of the way to it in `path`; `download` decides who is asked for what, `upload` who is served when.
-//! Which peers to have as neighbours is decided here, by the tracker's introductions alone.
+//! The parts: `tracker` finds the first peers, `membership` further ones through those, by offers that `signal` carries;
+//! `links` makes connections of them, `neighbour` is one that has greeted, with what is known of the way to it in `path`;
+//! `download` decides who is asked for what, `upload` who is served when.
 //!
 //! A peer that sends what no honest one does is dropped and not taken back, for a [`Reason`]; one that is silent, or
 //! says goodbye, is only dropped.
@@ -24,8 +24,10 @@ use crate::wire::{FRAME_HEAD, Frame, Hello, MAX_MESSAGE, Message, NodeId, VERSIO
 mod doors;
 mod download;
 mod links;
+mod membership;
 mod neighbour;
 mod path;
+mod signal;
 #[cfg(test)]
 mod tests;
 mod tracker;
@@ -34,12 +36,15 @@ mod upload;
 pub use doors::{Config, Input, Output};
 
 use download::Downloads;
-use links::Links;
-use neighbour::{DEAD_MS, MAX_HAVE, Neighbour, PING_MS, Wanted};
+use links::{Links, Offer};
+use membership::Membership;
+use neighbour::{DEAD_MS, GOSSIP_COST, MAX_HAVE, Neighbour, PING_MS, Wanted};
+use signal::Relays;
 use tracker::{Event, Tracker};
 use upload::Uploads;
 
-/// Neighbours that are sought: HyParView's active view for some 10,000 nodes, and enough sources for one download.
+/// Neighbours that are sought with urgency: HyParView's active view for some 10,000 nodes, and enough sources for one
+/// download.
 const TARGET: usize = 5;
 
 /// Neighbours that are accepted, connections under way among them: newcomers must find room with those who have enough.
@@ -72,6 +77,8 @@ pub struct Mesh {
     tracker: Tracker,
     links: Links,
     neighbours: Map<u32, Neighbour>,
+    membership: Membership,
+    relays: Relays,
     downloads: Downloads,
     uploads: Uploads,
     outbox: VecDeque<Output>,
@@ -103,6 +110,8 @@ impl Mesh {
             tracker: Tracker::new(config.trackers, config.info_hash, node, now),
             links: Links::default(),
             neighbours: Map::default(),
+            membership: Membership::default(),
+            relays: Relays::new(now),
             downloads: Downloads::default(),
             uploads: Uploads::new(config.limits, now),
             outbox: VecDeque::new(),
@@ -136,8 +145,8 @@ impl Mesh {
         match input {
             Input::Tick => {}
             Input::Described { conn, sdp } => {
-                if let Some((to, id, sdp)) = self.links.described(conn, sdp, now, &mut self.rng) {
-                    self.tracker.answer(to, id, &sdp, &mut self.outbox);
+                if let Some(answer) = self.links.described(conn, sdp, now, &mut self.rng) {
+                    self.answer(answer);
                 }
             }
             Input::Open { conn } => {
@@ -198,13 +207,20 @@ impl Mesh {
             Some(_) | None => at,
         });
         let more_offers = self.links.more_at().filter(|_| self.lacks_offers() > 0);
-        [announce, more_offers, self.links.deadline(), self.downloads.deadline(), self.uploads.deadline()]
-            .into_iter()
-            .flatten()
-            .chain(self.changed.then(|| self.stats_told + STATS_MS))
-            .chain(lives)
-            .chain(doubles)
-            .min()
+        [
+            announce,
+            more_offers,
+            self.shuffle_at(),
+            self.links.deadline(),
+            self.downloads.deadline(),
+            self.uploads.deadline(),
+        ]
+        .into_iter()
+        .flatten()
+        .chain(self.changed.then(|| self.stats_told + STATS_MS))
+        .chain(lives)
+        .chain(doubles)
+        .min()
     }
 
     /// The figures so far.
@@ -243,6 +259,8 @@ impl Mesh {
 
     /// Does whatever the time or the last input has made possible.
     fn settle(&mut self, now: Millis) {
+        self.links.limit(self.count());
+        self.tracker.rest(self.count() >= ACCEPT);
         self.links.tick(now, &mut self.outbox);
         self.tracker.tick(now, &mut self.rng, &mut self.outbox);
         self.check_lives(now);
@@ -252,6 +270,7 @@ impl Mesh {
             }
         }
         self.announce(now);
+        self.mingle(now);
         self.downloads.tick(&mut self.neighbours, now, &mut self.outbox);
         self.uploads.tick(&mut self.neighbours, now, &mut self.outbox);
         let moved = self.downloads.down + self.uploads.up;
@@ -288,17 +307,23 @@ impl Mesh {
 
     /// How many offers are to be made.
     fn lacks_offers(&self) -> usize {
-        self.lacking().saturating_sub(self.links.offers())
+        self.lacking().max(self.wanted()).saturating_sub(self.links.offers())
     }
 
     fn announce(&mut self, now: Millis) {
         let lacking = self.lacking();
         let here = (self.count() + self.links.connecting()) as u64;
-        if lacking > 0 && self.links.making() == 0 && self.tracker.others().is_some_and(|others| others > here) {
+        let doubtful = self.membership.doubtful();
+        let trying = self.wanted() > 0 && !doubtful;
+        if lacking > 0
+            && !trying
+            && self.links.making() == 0
+            && self.tracker.others().is_some_and(|others| others > here)
+        {
             self.tracker.hurry(now, &mut self.rng);
         }
         let Some(due) = self.tracker.due(now) else { return };
-        let mut offers = self.links.ready();
+        let mut offers = self.links.ready(doubtful);
         if offers.len() < lacking && self.links.making() > 0 && now.since(due) < PATIENCE_MS {
             return;
         }
@@ -313,8 +338,9 @@ impl Mesh {
                 let here = self.neighbours.len() + self.links.connecting();
                 // One that offers again while we still hear it has made its offers to whom it may concern.
                 let near = self.neighbours.values().any(|n| n.node == from && now.since(n.heard) <= PING_MS);
-                if from != self.node && !near && here < ACCEPT && !self.is_banned(from) && !self.links.knows(from) {
-                    self.links.accept(from, id, sdp, now, &mut self.outbox);
+                let welcome = from != self.node && !near && !self.is_banned(from) && !self.links.knows(from);
+                if welcome && (here < ACCEPT || self.make_room(now)) {
+                    self.links.accept(Offer { from, id, via: None, sdp }, now, &mut self.outbox);
                 }
             }
             Some(Event::Answer { from, id, sdp }) if from != self.node && !self.is_banned(from) => {
@@ -359,6 +385,7 @@ impl Mesh {
         self.outbox.push_back(Output::Send { conn, bytes });
         self.uploads.introduce(conn, &mut neighbour, &mut self.outbox);
         self.neighbours.insert(conn, neighbour);
+        self.membership.gained(hello.node);
         self.recount();
     }
 
@@ -367,7 +394,7 @@ impl Mesh {
             let Some(back) = self.links.greeted(conn) else { return };
             return if let Message::Hello(hello) = message {
                 self.greeted(conn, back, &hello, now);
-            } else if message == Message::Goodbye {
+            } else if matches!(message, Message::Goodbye) {
                 self.outbox.push_back(Output::Close { conn });
             } else {
                 self.drop_unknown(conn, Reason::Malformed);
@@ -383,6 +410,7 @@ impl Mesh {
     fn say(&mut self, conn: u32, message: Message, now: Millis) -> Result<(), Reason> {
         let Some(neighbour) = self.neighbours.get_mut(&conn) else { return Ok(()) };
         let out = &mut self.outbox;
+        let mut cost = 1;
         match message {
             Message::Piece { frame, payload } => {
                 let payload = payload.len() as u32;
@@ -407,6 +435,7 @@ impl Mesh {
                 self.downloads.touch();
                 if first {
                     self.recount();
+                    self.membership.moved(now, &mut self.rng);
                 }
             }
             Message::Unhave(prefixes) => {
@@ -414,7 +443,7 @@ impl Mesh {
                 self.downloads.touch();
             }
             Message::Choke | Message::Unchoke => {
-                neighbour.choking = message == Message::Choke;
+                neighbour.choking = matches!(message, Message::Choke);
                 self.downloads.touch();
             }
             Message::Ping(number) => {
@@ -429,9 +458,17 @@ impl Mesh {
                 self.recount();
                 return Ok(());
             }
+            Message::Shuffle(shuffle) => {
+                cost = GOSSIP_COST;
+                self.shuffled(conn, &shuffle, now);
+            }
+            Message::Signal(signal) => {
+                cost = GOSSIP_COST;
+                self.signal(conn, signal, now);
+            }
             Message::Unknown(_) => {}
         }
-        let allowed = self.neighbours.get_mut(&conn).is_none_or(|n| n.allow(now));
+        let allowed = self.neighbours.get_mut(&conn).is_none_or(|n| n.allow(cost, now));
         if allowed { Ok(()) } else { Err(Reason::Flood) }
     }
 
@@ -519,6 +556,7 @@ impl Mesh {
             self.banned.pop_front();
         }
         self.banned.push_back(node);
+        self.membership.forget(node);
     }
 
     fn count_drop(&mut self, reason: Reason) {
@@ -553,6 +591,9 @@ impl Mesh {
             self.former.pop_front();
         }
         self.former.push_back((conn, neighbour.node));
+        self.membership.lost(conn);
+        self.membership.moved(self.last, &mut self.rng);
+        self.relays.lost(conn);
         self.downloads.lost(conn, &mut neighbour, &mut self.outbox);
         self.uploads.lost(&mut neighbour, &mut self.outbox);
         // Another connection to the same node is now the only one.

@@ -12,6 +12,10 @@ use std::ops::Range;
 
 use crate::digest::Digest;
 
+mod gossip;
+
+pub use gossip::{Kind, Known, MAX_DESCRIPTION, MAX_KNOWN, Shuffle, Signal};
+
 /// The longest message, in bytes. Every browser's data channel takes 64 KiB (RFC 8841, section 6.1, and what browsers
 /// announce as `max-message-size`); Chromium's sender stalls when more than this is buffered.
 pub const MAX_MESSAGE: usize = 64 * 1024;
@@ -48,6 +52,8 @@ const UNCHOKE: u8 = 9;
 const PING: u8 = 11;
 const PONG: u8 = 12;
 const GOODBYE: u8 = 13;
+const SHUFFLE: u8 = 14;
+const SIGNAL: u8 = 15;
 
 /// A visitor's name in the swarm of one site, fresh for every start of the mesh: also its `peer_id` at the tracker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -139,6 +145,10 @@ pub enum Message {
     Pong(u64),
     /// The sender closes the connection on purpose; it is not to be called back at once.
     Goodbye,
+    /// Whom the sender knows.
+    Shuffle(Shuffle),
+    /// An offer or an answer on its way between two nodes.
+    Signal(Signal),
     /// A type that this version does not know, to be ignored.
     Unknown(u8),
 }
@@ -224,6 +234,8 @@ impl Message {
             PING => Self::Ping(from.u64()?),
             PONG => Self::Pong(from.u64()?),
             GOODBYE => Self::Goodbye,
+            SHUFFLE => Self::Shuffle(Shuffle::decode(&mut from)?),
+            SIGNAL => Self::Signal(Signal::decode(&mut from)?),
             other => return Ok(Self::Unknown(other)),
         };
         from.end()?;
@@ -272,6 +284,14 @@ impl Message {
                 out.extend(number.to_le_bytes());
             }
             Self::Goodbye => out.push(GOODBYE),
+            Self::Shuffle(shuffle) => {
+                out.push(SHUFFLE);
+                shuffle.encode(&mut out);
+            }
+            Self::Signal(signal) => {
+                out.push(SIGNAL);
+                signal.encode(&mut out);
+            }
             Self::Unknown(kind) => out.push(*kind),
         }
         out
@@ -376,6 +396,11 @@ impl<'a> Reader<'a> {
         if self.0.len().is_multiple_of(size) { Ok(self.0.len() / size) } else { Err(BadMessage::Length) }
     }
 
+    /// Everything that is left.
+    fn rest(&mut self) -> &'a [u8] {
+        std::mem::take(&mut self.0)
+    }
+
     fn prefixes(&mut self) -> Result<Vec<u64>, BadMessage> {
         let count = self.rest_of(8)?;
         let mut out = Vec::with_capacity(count);
@@ -437,7 +462,21 @@ mod tests {
             Message::Ping(1 << 60),
             Message::Pong(2),
             Message::Goodbye,
+            Message::Shuffle(Shuffle { answer: false, known: vec![] }),
+            Message::Shuffle(Shuffle {
+                answer: true,
+                known: vec![Known { node: NodeId([1; 20]), hops: 255, age: 65_535 }],
+            }),
+            signal(Kind::Offer { urgent: true }, "v=0"),
+            signal(Kind::Offer { urgent: false }, "v=0"),
+            signal(Kind::Answer, "v=0"),
+            signal(Kind::Refusal, ""),
         ]
+    }
+
+    fn signal(kind: Kind, sdp: &str) -> Message {
+        let (from, to) = (NodeId([2; 20]), NodeId([3; 20]));
+        Message::Signal(Signal { kind, ttl: 4, id: [1; 20], from, to, sdp: sdp.to_owned() })
     }
 
     #[test]
@@ -492,6 +531,8 @@ mod tests {
             longer.push(0);
             if matches!(message, Message::Hello(_)) {
                 assert_eq!(Message::decode(&longer), Ok(message), "room for later fields");
+            } else if matches!(&message, Message::Signal(s) if s.kind != Kind::Refusal) {
+                assert!(matches!(Message::decode(&longer), Ok(Message::Signal(s)) if s.sdp.len() == 4));
             } else {
                 assert_eq!(Message::decode(&longer), Err(BadMessage::Length));
             }

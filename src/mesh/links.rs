@@ -2,7 +2,7 @@
 //! hellos that are awaited. Each stage has its time, after which the connection is closed.
 //!
 //! Chromium allows a tab about 500 peer connections in its life, so they are counted, and an offer that nobody answered
-//! is announced again instead of being made anew.
+//! is announced again, or made to somebody else, instead of being made anew.
 
 use std::collections::VecDeque;
 
@@ -11,10 +11,14 @@ use super::tracker::OfferId;
 use crate::Millis;
 use crate::rng::Rng;
 use crate::sorted::Map;
-use crate::wire::NodeId;
+use crate::wire::{MAX_DESCRIPTION, NodeId};
 
 /// The most connections asked of the page in one life, under Chromium's limit of about 500.
-pub(super) const MAX_CONNECTIONS: u32 = 400;
+pub(super) const MAX_CONNECTIONS: u32 = 480;
+
+/// The rest up to there is for a mesh that has fewer than [`FEW`] neighbours: it would soon have none.
+pub(super) const SPENT: u32 = 400;
+const FEW: usize = 2;
 
 /// The page describes a connection within 2 s (when gathering does not end); it is given this long, in milliseconds.
 const DESCRIBE_MS: u64 = 10_000;
@@ -25,20 +29,33 @@ const OPEN_MS: u64 = 20_000;
 /// From an open channel to the other side's hello.
 const GREET_MS: u64 = 10_000;
 
+/// One node is given this long to answer an offer that neighbours carry to it: a few hops, and gathering.
+const ANSWER_MS: u64 = 6_000;
+
 /// An offer that nobody answered is dropped after this long: the addresses in it grow old.
 const OFFER_MS: u64 = 1_800_000;
 
 /// The first wait after a connection that could not be made at all, and the longest.
 const FAILED_MS: (u64, u64) = (2_000, 300_000);
 
+/// A peer's offer; or, with our own description in it, the answer.
+#[derive(Clone, Debug)]
+pub(super) struct Offer {
+    pub(super) from: NodeId,
+    pub(super) id: OfferId,
+    /// The neighbour through whom it came; else the tracker brought it.
+    pub(super) via: Option<u32>,
+    pub(super) sdp: String,
+}
+
 #[derive(Clone, Debug)]
 enum Stage {
     /// The page makes our offer.
     Making,
-    /// Our offer is ready and announced to whom it may concern.
-    Offered { id: OfferId, sdp: String },
-    /// The page answers a peer's offer.
-    Accepting { id: OfferId },
+    /// Our offer is ready: to be announced to whom it may concern or, where the link names a peer, made to it until then.
+    Offered { id: OfferId, sdp: String, until: Millis },
+    /// The page answers a peer's offer, which came through a neighbour or else through the tracker.
+    Accepting { id: OfferId, via: Option<u32> },
     /// Both descriptions are known.
     Opening,
     /// The channel is open, and the other side's hello is awaited.
@@ -50,7 +67,7 @@ struct Link {
     stage: Stage,
     /// We made the offer.
     offered: bool,
-    /// Who is at the other end, as far as the tracker said.
+    /// Who is at the other end, or is asked to be, as far as others said.
     peer: Option<NodeId>,
     until: Millis,
 }
@@ -64,9 +81,16 @@ pub(super) struct Links {
     /// Offers that could not be made since a connection opened.
     failures: u32,
     not_before: Millis,
+    /// How many there may be.
+    most: u32,
 }
 
 impl Links {
+    /// How many neighbours there are decides how many connections may still be made.
+    pub(super) fn limit(&mut self, neighbours: usize) {
+        self.most = if neighbours < FEW { MAX_CONNECTIONS } else { SPENT };
+    }
+
     /// Connections asked of the page so far.
     pub(super) fn made(&self) -> u32 {
         self.last
@@ -87,18 +111,50 @@ impl Links {
         self.links.len() - self.offers()
     }
 
-    /// The tracker has introduced this peer to us, and we are connecting to it.
+    /// We are connecting to this peer, or ask it to.
     pub(super) fn knows(&self, peer: NodeId) -> bool {
         self.links.values().any(|l| l.peer == Some(peer))
     }
 
-    /// Offers that are ready.
-    pub(super) fn ready(&self) -> Vec<(OfferId, &str)> {
-        let offered = |l: &'_ Link| matches!(l.stage, Stage::Offered { .. });
-        let links = self.links.values().filter(|l| offered(l));
+    /// Offers that are ready and made to nobody; or made to somebody, too.
+    pub(super) fn ready(&self, all: bool) -> Vec<(OfferId, &str)> {
+        let links = self.links.values().filter(|l| all || l.peer.is_none());
         links
-            .filter_map(|l| if let Stage::Offered { id, sdp } = &l.stage { Some((*id, &**sdp)) } else { None })
+            .filter_map(|l| if let Stage::Offered { id, sdp, .. } = &l.stage { Some((*id, &**sdp)) } else { None })
             .collect()
+    }
+
+    /// Peers that are asked for an answer.
+    pub(super) fn asked(&self) -> usize {
+        self.links.values().filter(|l| l.peer.is_some() && matches!(l.stage, Stage::Offered { .. })).count()
+    }
+
+    /// Makes an offer that is ready to `peer`, where neighbours can carry one that long.
+    pub(super) fn ask(&mut self, peer: NodeId, now: Millis) -> Option<(OfferId, String)> {
+        for link in self.links.values_mut().filter(|l| l.peer.is_none()) {
+            if let Stage::Offered { id, sdp, until } = &mut link.stage
+                && sdp.len() <= MAX_DESCRIPTION
+            {
+                link.peer = Some(peer);
+                *until = now + ANSWER_MS;
+                return Some((*id, sdp.clone()));
+            }
+        }
+        None
+    }
+
+    /// An offer with this name is open, and this peer may answer it.
+    pub(super) fn awaits(&self, offer: OfferId, from: NodeId) -> bool {
+        let ours = |l: &Link| matches!(l.stage, Stage::Offered { id, .. } if id == offer);
+        self.links.values().any(|l| ours(l) && l.peer.is_none_or(|p| p == from))
+    }
+
+    /// Takes back what was offered to the peers that `which` names (by offer, peer and time): who they were.
+    pub(super) fn release(&mut self, which: impl Fn(OfferId, NodeId, Millis) -> bool) -> Option<NodeId> {
+        self.links.values_mut().find_map(|link| match (&link.stage, link.peer) {
+            (Stage::Offered { id, until, .. }, Some(peer)) if which(*id, peer, *until) => link.peer.take(),
+            _ => None,
+        })
     }
 
     /// Asks the page for one more offer, where that is still allowed.
@@ -113,21 +169,17 @@ impl Links {
     }
 
     /// Asks the page to answer a peer's offer.
-    pub(super) fn accept(&mut self, from: NodeId, id: OfferId, sdp: String, now: Millis, out: &mut VecDeque<Output>) {
-        let Some(conn) = self.number() else { return };
-        let stage = Stage::Accepting { id };
+    pub(super) fn accept(&mut self, offer: Offer, now: Millis, out: &mut VecDeque<Output>) -> bool {
+        let Some(conn) = self.number() else { return false };
+        let Offer { from, id, via, sdp } = offer;
+        let stage = Stage::Accepting { id, via };
         self.links.insert(conn, Link { stage, offered: false, peer: Some(from), until: now + DESCRIBE_MS });
         out.push_back(Output::Accept { conn, sdp });
+        true
     }
 
-    /// The page has described a connection. An answer is to be sent to the peer that is returned.
-    pub(super) fn described(
-        &mut self,
-        conn: u32,
-        sdp: String,
-        now: Millis,
-        rng: &mut Rng,
-    ) -> Option<(NodeId, OfferId, String)> {
+    /// The page has described a connection. Where that is an answer, it is returned, with the peer that it is for.
+    pub(super) fn described(&mut self, conn: u32, sdp: String, now: Millis, rng: &mut Rng) -> Option<Offer> {
         let link = self.links.get_mut(&conn)?;
         match link.stage {
             Stage::Making => {
@@ -135,14 +187,14 @@ impl Links {
                 for byte in &mut id {
                     *byte = b'a' + rng.below(26) as u8;
                 }
-                link.stage = Stage::Offered { id, sdp };
+                link.stage = Stage::Offered { id, sdp, until: now };
                 link.until = now + OFFER_MS;
                 None
             }
-            Stage::Accepting { id } => {
+            Stage::Accepting { id, via } => {
                 link.stage = Stage::Opening;
                 link.until = now + OPEN_MS;
-                link.peer.map(|peer| (peer, id, sdp))
+                link.peer.map(|from| Offer { from, id, via, sdp })
             }
             Stage::Offered { .. } | Stage::Opening | Stage::Greeting => None,
         }
@@ -202,16 +254,25 @@ impl Links {
     }
 
     pub(super) fn deadline(&self) -> Option<Millis> {
-        self.links.values().map(|l| l.until).min()
+        let asked = |l: &Link| {
+            if let Stage::Offered { until, .. } = l.stage
+                && l.peer.is_some()
+            {
+                until.min(l.until)
+            } else {
+                l.until
+            }
+        };
+        self.links.values().map(asked).min()
     }
 
     /// When another offer may be made, if ever.
     pub(super) fn more_at(&self) -> Option<Millis> {
-        (self.last < MAX_CONNECTIONS).then_some(self.not_before)
+        (self.last < self.most).then_some(self.not_before)
     }
 
     fn number(&mut self) -> Option<u32> {
-        if self.last >= MAX_CONNECTIONS {
+        if self.last >= self.most {
             return None;
         }
         self.last += 1;

@@ -17,9 +17,42 @@ pub(super) const PING_MS: u64 = 5_000;
 /// After this much silence it is taken for dead. Three pings; ICE itself takes 5 to 30 s to notice.
 pub(super) const DEAD_MS: u64 = 15_000;
 
-/// Control messages that a neighbour may send at once, and each second after that. Have-sets come 5 times a second at
-/// most, questions and their cancellations pay for themselves by being few at a time.
-const ALLOWANCE: (u64, u64) = (256, 100);
+/// Control messages that a neighbour may send at once, and the milliseconds after which it may send one more. Have-sets
+/// come 5 times a second at most, questions and their cancellations pay for themselves by being few at a time.
+const ALLOWANCE: (u64, u64) = (256, 10);
+
+/// What a shuffle or a signal takes of the allowance: it may be long, and takes work.
+pub(super) const GOSSIP_COST: u64 = 4;
+
+/// Shuffles that are answered, and offers that are handed on, for one neighbour. It need not know what others ask of it,
+/// so more is no offence: nothing is done about it.
+const FAVOURS: (u64, u64) = (16, 2_000);
+
+/// Offers from afar that are taken through one neighbour: each costs a connection, of which there are few in a life.
+const ACCEPTED: (u64, u64) = (8, 15_000);
+
+/// So much at once, and one more after each so many milliseconds.
+#[derive(Clone, Debug)]
+pub(super) struct Bucket {
+    left: u64,
+    since: Millis,
+}
+
+impl Bucket {
+    pub(super) fn new(most: u64, now: Millis) -> Self {
+        Self { left: most, since: now }
+    }
+
+    /// Takes `cost` out, where that much is there.
+    pub(super) fn take(&mut self, cost: u64, (most, ms): (u64, u64), now: Millis) -> bool {
+        let earned = now.since(self.since) / ms;
+        self.since = self.since + earned * ms;
+        self.left = (self.left + earned).min(most);
+        let left = self.left.checked_sub(cost);
+        self.left = left.unwrap_or(self.left);
+        left.is_some()
+    }
+}
 
 /// A question that a neighbour owes us an answer to.
 #[derive(Clone, Debug)]
@@ -74,8 +107,13 @@ pub(super) struct Neighbour {
     pub(super) max_payload: u32,
     pub(super) down: u64,
     pub(super) up: u64,
-    allowance: u64,
-    allowed: Millis,
+    /// It owes us the answer to a shuffle.
+    pub(super) shuffled: bool,
+    /// It can do without us, and we without it.
+    pub(super) spare: bool,
+    allowance: Bucket,
+    favours: Bucket,
+    accepted: Bucket,
 }
 
 impl Neighbour {
@@ -99,25 +137,27 @@ impl Neighbour {
             max_payload: max_message.saturating_sub(FRAME_HEAD as u32).max(1),
             down: 0,
             up: 0,
-            allowance: ALLOWANCE.0,
-            allowed: now,
+            shuffled: false,
+            spare: false,
+            allowance: Bucket::new(ALLOWANCE.0, now),
+            favours: Bucket::new(FAVOURS.0, now),
+            accepted: Bucket::new(ACCEPTED.0, now),
         }
     }
 
-    /// Takes one control message off what it may say; false where it has said too much.
-    pub(super) fn allow(&mut self, now: Millis) -> bool {
-        let earned = now.since(self.allowed) * ALLOWANCE.1 / 1000;
-        if earned > 0 {
-            self.allowance = (self.allowance + earned).min(ALLOWANCE.0);
-            self.allowed = now;
-        }
-        match self.allowance.checked_sub(1) {
-            Some(left) => {
-                self.allowance = left;
-                true
-            }
-            None => false,
-        }
+    /// Takes a control message off what it may say; false where it has said too much.
+    pub(super) fn allow(&mut self, cost: u64, now: Millis) -> bool {
+        self.allowance.take(cost, ALLOWANCE, now)
+    }
+
+    /// Whether it is done the favour that it asks for.
+    pub(super) fn favour(&mut self, now: Millis) -> bool {
+        self.favours.take(1, FAVOURS, now)
+    }
+
+    /// Whether an offer that came through it may cost a connection.
+    pub(super) fn accept(&mut self, now: Millis) -> bool {
+        self.accepted.take(1, ACCEPTED, now)
     }
 
     /// Bytes that it still owes us.
@@ -128,6 +168,16 @@ impl Neighbour {
     /// It can be asked for a piece that it holds.
     pub(super) fn serves(&self) -> bool {
         !self.choking && !self.double
+    }
+
+    /// It has said something of late.
+    pub(super) fn is_lively(&self, now: Millis) -> bool {
+        now.since(self.heard) < 2 * PING_MS
+    }
+
+    /// Nothing is asked of it or by it.
+    pub(super) fn is_idle(&self) -> bool {
+        self.asks.is_empty() && self.queue.is_empty() && self.uploads.is_empty()
     }
 
     /// Encodes `message` and counts it as waiting in the channel.
@@ -147,9 +197,9 @@ mod tests {
     fn the_allowance_runs_out_and_comes_back_with_time() {
         let hello = Hello { version: VERSION, site: [0; 32], node: NodeId([1; 20]), max_message: 10, features: 0 };
         let mut neighbour = Neighbour::new(&hello, false, 0, Millis(0));
-        let said = (0..1_000).filter(|_| neighbour.allow(Millis(5))).count();
+        let said = (0..1_000).filter(|_| neighbour.allow(1, Millis(5))).count();
         assert_eq!(said, 256);
-        let said = (0..1_000).filter(|_| neighbour.allow(Millis(1_005))).count();
+        let said = (0..1_000).filter(|_| neighbour.allow(1, Millis(1_005))).count();
         assert_eq!(said, 100);
         assert_eq!(neighbour.max_payload, 1, "a silly limit is survived");
     }

@@ -6,4 +6,6 @@ mod connecting;
 mod dropping;
 mod fetching;
 mod giving;
+mod gossiping;
+mod membership;
 mod world;

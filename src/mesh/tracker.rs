@@ -34,6 +34,9 @@ const NEXT_TRACKER_MS: u64 = 250;
 const INTERVAL_MS: (u64, u64) = (15_000, 3_600_000);
 const DEFAULT_INTERVAL_MS: u64 = 120_000;
 
+/// How many times the interval is kept while there is no room for others.
+const RESTING: u64 = 3;
+
 /// Announces out of turn, while neighbours lack: the first, and what the second waits (then doubling).
 const LACKING_MS: (u64, u64) = (1_500, 5_000);
 
@@ -94,6 +97,8 @@ pub(super) struct Tracker {
     /// Announces out of turn since the number of neighbours last changed.
     hurries: u32,
     hurried: bool,
+    /// Others are better introduced to somebody else.
+    resting: bool,
 }
 
 impl Tracker {
@@ -121,6 +126,7 @@ impl Tracker {
             swarm: None,
             hurries: 0,
             hurried: false,
+            resting: false,
         }
     }
 
@@ -183,7 +189,8 @@ impl Tracker {
         if let Some(seconds) = message.interval {
             self.interval = seconds.saturating_mul(1000).clamp(INTERVAL_MS.0, INTERVAL_MS.1);
             if !self.hurried {
-                *announce = now + jittered(self.interval, rng);
+                let pace = if self.resting { self.interval * RESTING } else { self.interval };
+                *announce = now + jittered(pace, rng);
             }
             self.answered = true;
             self.failures = 0;
@@ -268,6 +275,11 @@ impl Tracker {
     /// The number of neighbours has changed: haste is worth while again.
     pub(super) fn refresh(&mut self) {
         self.hurries = 0;
+    }
+
+    /// With no room for others, announces come so rarely that trackers forget us meanwhile, which is as well.
+    pub(super) fn rest(&mut self, resting: bool) {
+        self.resting = resting;
     }
 
     /// Says that we leave, and does nothing more.
@@ -396,7 +408,7 @@ fn doubled(first: u64, times: usize, most: u64) -> u64 {
 }
 
 /// A wait of three to five quarters of `ms`: many visitors who lost one tracker must not come back at once.
-fn jittered(ms: u64, rng: &mut Rng) -> u64 {
+pub(super) fn jittered(ms: u64, rng: &mut Rng) -> u64 {
     ms - ms / 4 + rng.below(ms / 2 + 1)
 }
 

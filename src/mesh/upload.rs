@@ -167,7 +167,7 @@ impl Uploads {
             return Ok(());
         };
         refuse(conn, neighbour, wanted.request, why, out);
-        if neighbour.allow(now) { Ok(()) } else { Err(Reason::Flood) }
+        if neighbour.allow(1, now) { Ok(()) } else { Err(Reason::Flood) }
     }
 
     /// A neighbour no longer needs an answer.
@@ -186,7 +186,7 @@ impl Uploads {
             self.end(upload, neighbour, out);
         } else if neighbour.queue.len() == queued {
             // It had ended before the cancellation came.
-            return if neighbour.allow(now) { Ok(()) } else { Err(Reason::Flood) };
+            return if neighbour.allow(1, now) { Ok(()) } else { Err(Reason::Flood) };
         }
         refuse(conn, neighbour, request, Refusal::Cancelled, out);
         Ok(())

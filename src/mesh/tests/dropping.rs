@@ -172,7 +172,7 @@ fn who_does_not_greet_first_is_closed() {
 #[test]
 fn messages_of_the_future_are_ignored() {
     let (mut world, b, stranger, _, _) = asking();
-    for kind in [0, 10, 14, 15, 200] {
+    for kind in [0, 16, 200] {
         world.tell_bytes(stranger, vec![kind; 1_000]);
     }
     world.run(200);

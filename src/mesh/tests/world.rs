@@ -1,7 +1,7 @@
 //! The virtual network: pages that connect, a tracker that introduces, channels with a rate and a delay, stores, and a
 //! clock that jumps from event to event. It carries out a mesh's outputs as the browser's driver does.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use serde_json::{Value, json};
 
@@ -75,6 +75,7 @@ pub(super) struct Node {
     loaded: BTreeMap<u32, Vec<u8>>,
     free_at: u64,
     socket: Option<u32>,
+    deadline: Option<u64>,
 }
 
 pub(super) struct World {
@@ -87,6 +88,8 @@ pub(super) struct World {
     /// Everything said over channels: when, from whom, to whom, what.
     pub(super) log: Vec<(u64, usize, usize, Message)>,
     events: BTreeMap<(u64, u64), (usize, Event)>,
+    /// The nodes' deadlines.
+    timers: BTreeSet<(u64, usize)>,
     sequence: u64,
     interval: u64,
     turn: usize,
@@ -103,6 +106,7 @@ impl World {
             connects: Vec::new(),
             log: Vec::new(),
             events: BTreeMap::new(),
+            timers: BTreeSet::new(),
             sequence: 0,
             interval: 120,
             turn: 0,
@@ -175,6 +179,7 @@ impl World {
             loaded: BTreeMap::new(),
             free_at: 0,
             socket: None,
+            deadline: None,
         });
         self.nodes.len() - 1
     }
@@ -296,11 +301,10 @@ impl World {
 
     /// The next thing that happens before `end`, if there is one.
     fn step(&mut self, end: u64) -> bool {
-        let timer = |(n, node): (usize, &Node)| {
-            let deadline = node.mesh.as_ref().filter(|_| !node.dead)?.deadline()?;
-            Some((deadline.0.max(self.now), n))
-        };
-        let tick = self.nodes.iter().enumerate().filter_map(timer).min();
+        while let Some(&timer) = self.timers.first().filter(|(_, node)| self.nodes[*node].dead) {
+            self.timers.remove(&timer);
+        }
+        let tick = self.timers.first().map(|&(at, node)| (at.max(self.now), node));
         let event = self.events.keys().next().copied();
         match (tick, event) {
             (Some((at, node)), next) if at <= end && next.is_none_or(|(t, _)| at < t) => {
@@ -386,9 +390,62 @@ impl World {
         let mut outputs = VecDeque::new();
         loop {
             outputs.extend(std::iter::from_fn(|| self.nodes[node].mesh.as_mut().and_then(Mesh::poll)));
-            let Some(output) = outputs.pop_front() else { return };
+            let Some(output) = outputs.pop_front() else { break };
             self.carry_out(node, output, message);
         }
+        let deadline = self.nodes[node].mesh.as_ref().and_then(Mesh::deadline).map(|at| at.0);
+        let before = std::mem::replace(&mut self.nodes[node].deadline, deadline);
+        if before != deadline {
+            if let Some(at) = before {
+                self.timers.remove(&(at, node));
+            }
+            self.timers.extend(deadline.map(|at| (at, node)));
+        }
+    }
+
+    /// Stops the tracker for good.
+    pub(super) fn stop_tracker(&mut self) {
+        self.tracker_up = false;
+        for node in 0..self.nodes.len() {
+            if let Some(socket) = self.nodes[node].socket.take() {
+                self.input(node, Input::SocketClosed { socket });
+            }
+        }
+    }
+
+    /// Brings a visitor together with one member of the swarm, as a tracker would.
+    pub(super) fn acquaint(&mut self, visitor: usize, member: usize) {
+        let (id, sdp) =
+            self.mesh(visitor).links.ready(true).first().map(|(i, s)| (*i, (*s).to_owned())).expect("an offer");
+        let conn = self.mesh(member).links.made() + 1;
+        let (to, from) = (self.mesh(visitor).node(), self.mesh(member).node());
+        self.tracked(member, tracker::Event::Offer { from: to, id, sdp });
+        self.run(10);
+        self.tracked(visitor, tracker::Event::Answer { from, id, sdp: format!("answer:{member}:{conn}") });
+    }
+
+    fn tracked(&mut self, node: usize, event: tracker::Event) {
+        let now = Millis(self.now);
+        if let Some(mesh) = &mut self.nodes[node].mesh {
+            mesh.introduced(Some(event), now);
+        }
+        self.input(node, Input::Tick);
+    }
+
+    /// The members of the swarm that `from` is part of, as far as connections go.
+    pub(super) fn component(&self, from: usize) -> BTreeSet<usize> {
+        let mut reached = BTreeSet::from([from]);
+        let mut next = vec![from];
+        while let Some(node) = next.pop() {
+            let Some(mesh) = self.nodes[node].mesh.as_ref().filter(|_| !self.nodes[node].dead) else { continue };
+            for (conn, channel) in &self.nodes[node].channels {
+                if mesh.neighbours.contains_key(conn) && !self.nodes[channel.peer].dead && reached.insert(channel.peer)
+                {
+                    next.push(channel.peer);
+                }
+            }
+        }
+        reached
     }
 
     fn carry_out(&mut self, node: usize, output: Output, message: &[u8]) {
