@@ -8,7 +8,7 @@
 //!
 //! The parts: `tracker` finds the first peers, `membership` further ones through those, by offers that `signal` carries;
 //! `links` makes connections of them, `neighbour` is one that has greeted, with what is known of the way to it in `path`;
-//! `download` decides who is asked for what, `upload` who is served when.
+//! `download` decides who is asked for what, `upload` who is served when, and `gossip` who is told of a newer version.
 //!
 //! A peer that sends what no honest one does is dropped and not taken back, for a [`Reason`]; one that is silent, or
 //! says goodbye, is only dropped.
@@ -23,6 +23,7 @@ use crate::wire::{FRAME_HEAD, Frame, Hello, MAX_MESSAGE, Message, NodeId, VERSIO
 
 mod doors;
 mod download;
+mod gossip;
 mod links;
 mod membership;
 mod neighbour;
@@ -36,6 +37,7 @@ mod upload;
 pub use doors::{Config, Input, Output};
 
 use download::Downloads;
+use gossip::Gossip;
 use links::{Links, Offer};
 use membership::Membership;
 use neighbour::{DEAD_MS, GOSSIP_COST, MAX_HAVE, Neighbour, PING_MS, Wanted};
@@ -81,6 +83,7 @@ pub struct Mesh {
     relays: Relays,
     downloads: Downloads,
     uploads: Uploads,
+    gossip: Gossip,
     outbox: VecDeque<Output>,
     /// Nodes that are not taken back, the oldest first.
     banned: VecDeque<NodeId>,
@@ -114,6 +117,7 @@ impl Mesh {
             relays: Relays::new(now),
             downloads: Downloads::default(),
             uploads: Uploads::new(config.limits, now),
+            gossip: Gossip::default(),
             outbox: VecDeque::new(),
             banned: VecDeque::new(),
             former: VecDeque::new(),
@@ -214,6 +218,7 @@ impl Mesh {
             self.links.deadline(),
             self.downloads.deadline(),
             self.uploads.deadline(),
+            self.gossip.deadline(),
         ]
         .into_iter()
         .flatten()
@@ -273,6 +278,7 @@ impl Mesh {
         self.mingle(now);
         self.downloads.tick(&mut self.neighbours, now, &mut self.outbox);
         self.uploads.tick(&mut self.neighbours, now, &mut self.outbox);
+        self.gossip.tick(&mut self.neighbours, now, &mut self.outbox);
         let moved = self.downloads.down + self.uploads.up;
         if moved != self.moved {
             self.moved = moved;
@@ -384,6 +390,7 @@ impl Mesh {
         let bytes = neighbour.write(&Message::Ping(now.0));
         self.outbox.push_back(Output::Send { conn, bytes });
         self.uploads.introduce(conn, &mut neighbour, &mut self.outbox);
+        self.gossip.introduce(conn, &mut neighbour, &mut self.outbox);
         self.neighbours.insert(conn, neighbour);
         self.membership.gained(hello.node);
         self.recount();
@@ -446,6 +453,7 @@ impl Mesh {
                 neighbour.choking = matches!(message, Message::Choke);
                 self.downloads.touch();
             }
+            Message::Root(text) => self.gossip.heard(conn, neighbour, text, &self.site, now, out)?,
             Message::Ping(number) => {
                 let bytes = neighbour.write(&Message::Pong(number));
                 out.push_back(Output::Send { conn, bytes });
@@ -498,6 +506,7 @@ impl Mesh {
                 }
             }
             ToMesh::Limits(limits) => self.uploads.limit(limits, now),
+            ToMesh::Root(text) => self.gossip.hold(text, now),
         }
     }
 

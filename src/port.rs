@@ -6,7 +6,7 @@
 //! the message's own size. Numbers are little-endian; `docs/protocol.md` has the layout.
 
 use crate::digest::Digest;
-use crate::wire::{BadMessage, NodeId, Reader};
+use crate::wire::{BadMessage, NodeId, Reader, put_text};
 
 /// The most pieces in one [`ToMesh::Holdings`]; a larger set is sent in several, the first of them `full`.
 pub const MAX_HOLDINGS: usize = 65_536;
@@ -89,6 +89,8 @@ pub enum ToMesh {
     },
     /// New limits.
     Limits(Limits),
+    /// The root of the version that the worker has, confirmed: neighbours with an older one are told of it.
+    Root(String),
 }
 
 /// Why a wanted piece does not come from the mesh.
@@ -226,6 +228,7 @@ const WANT: u8 = 3;
 const CANCEL: u8 = 4;
 const BAD: u8 = 5;
 const LIMITS: u8 = 6;
+const ROOT: u8 = 7;
 
 const READY: u8 = 1;
 const AVAILABLE: u8 = 2;
@@ -283,6 +286,10 @@ impl ToMesh {
                 out.extend(limits.upload_budget.to_le_bytes());
                 out.push(u8::from(limits.paused));
             }
+            Self::Root(text) => {
+                out.push(ROOT);
+                put_text(&mut out, text);
+            }
         }
         out
     }
@@ -319,6 +326,7 @@ impl ToMesh {
             LIMITS => {
                 Self::Limits(Limits { upload_rate: from.u64()?, upload_budget: from.u64()?, paused: flag(&mut from)? })
             }
+            ROOT => Self::Root(from.text()?),
             _ => return Err(BadMessage::Field),
         };
         from.end()?;

@@ -119,6 +119,7 @@ mod tests {
             issued: 1,
             expires: 2,
             index: Digest::of(b""),
+            index_bytes: 0,
             key: 1,
             files: 0,
             bytes: 0,

@@ -336,6 +336,7 @@ mod tests {
             issued: 0,
             expires: 1000,
             index: Digest::of(b""),
+            index_bytes: 0,
             key: 1,
             files: 0,
             bytes: 0,

@@ -23,6 +23,7 @@ use std::ops::Range;
 
 use crate::Millis;
 use crate::manifest::Piece;
+use crate::port::Priority;
 use crate::sorted::Map;
 use crate::store::{FIRST_SEGMENT_BYTES, SEGMENT_BYTES};
 use crate::verify::Verified;
@@ -90,6 +91,9 @@ pub enum Fault {
 pub enum Input<B> {
     /// A request wants these pieces, in order.
     Open(ReaderId, Range<usize>),
+    /// Nobody waits for these pieces yet, but the mesh may bring them: an update of what is held. The origin is not
+    /// asked, and what no neighbour has is passed over.
+    Ahead(ReaderId, Range<usize>),
     /// It can take one more piece.
     Pull(ReaderId),
     /// It was aborted.
@@ -118,7 +122,7 @@ pub enum Output<B> {
     /// Read a piece from the store and verify it.
     Read(usize),
     /// Ask the mesh for these pieces, wanted in this order.
-    Ask(Vec<usize>),
+    Ask(Priority, Vec<usize>),
     /// These are no longer wanted from the mesh.
     Cancel(Vec<usize>),
     /// Fetch consecutive pieces from the origin.
@@ -157,6 +161,8 @@ struct Slot<B> {
     storing: bool,
     /// Wanted from the mesh.
     asked: bool,
+    /// Wanted for a reader ahead alone.
+    ahead: bool,
     /// The mesh won't, or was too slow.
     refused: bool,
     /// Part of the run under way.
@@ -179,6 +185,8 @@ struct Reader {
     next: usize,
     end: usize,
     demand: u32,
+    /// Opened by [`Input::Ahead`].
+    ahead: bool,
 }
 
 #[derive(Debug)]
@@ -255,6 +263,7 @@ impl<B: Clone> Transfer<B> {
                 reading: false,
                 storing: false,
                 asked: false,
+                ahead: false,
                 refused: false,
                 fetching: false,
             })
@@ -280,10 +289,8 @@ impl<B: Clone> Transfer<B> {
     /// Takes what happened, and decides. `hedges` is shared by the transfers of a worker.
     pub fn handle(&mut self, input: Input<B>, now: Millis, hedges: &mut Hedges) {
         match input {
-            Input::Open(id, span) => {
-                let span = span.start.min(self.pieces.len())..span.end.min(self.pieces.len());
-                self.readers.insert(id, Reader { next: span.start, end: span.end, demand: 0 });
-            }
+            Input::Open(id, span) => self.open(id, span, false),
+            Input::Ahead(id, span) => self.open(id, span, true),
             Input::Pull(id) => {
                 if let Some(reader) = self.readers.get_mut(&id) {
                     reader.demand = reader.demand.saturating_add(1);
@@ -360,6 +367,11 @@ impl<B: Clone> Transfer<B> {
         &self.pieces
     }
 
+    fn open(&mut self, id: ReaderId, span: Range<usize>, ahead: bool) {
+        let (next, end) = (span.start.min(self.pieces.len()), span.end.min(self.pieces.len()));
+        self.readers.insert(id, Reader { next, end, demand: 0, ahead });
+    }
+
     fn read(&mut self, at: usize, body: Option<Verified<B>>) {
         let Some(slot) = self.slots.get_mut(at) else { return };
         slot.reading = false;
@@ -425,12 +437,18 @@ impl<B: Clone> Transfer<B> {
 
     fn emit(&mut self) {
         let (slots, out) = (&self.slots, &mut self.out);
+        let can_ask = self.share && self.mesh;
         self.readers.retain(|&id, reader| {
             while reader.demand > 0 && reader.next < reader.end {
-                let Some((source, body)) = &slots[reader.next].body else { break };
-                out.push_back(Output::Emit(id, reader.next, *source, body.clone()));
+                let slot = &slots[reader.next];
+                if let Some((source, body)) = &slot.body {
+                    out.push_back(Output::Emit(id, reader.next, *source, body.clone()));
+                    reader.demand -= 1;
+                } else if !reader.ahead || slot.local || slot.asked || !slot.is_idle() || can_ask && !slot.refused {
+                    break;
+                }
+                // What nobody has is passed over by a reader ahead.
                 reader.next += 1;
-                reader.demand -= 1;
             }
             let open = reader.next < reader.end;
             if !open {
@@ -458,10 +476,11 @@ impl<B: Clone> Transfer<B> {
     /// Looks at each piece in a reader's window that nobody is getting yet.
     fn obtain(&mut self, now: Millis, hedges: &mut Hedges) {
         let room = self.waiting.map_or(0, |since| hedges.room(since, now));
-        let mut ask = Vec::new();
+        let (mut ask, mut ask_ahead) = (Vec::new(), Vec::new());
         let mut missing: Option<(usize, usize)> = None;
-        let windows: Vec<_> = self.readers.values().map(|reader| (self.window(reader), reader.end)).collect();
-        for (window, end) in windows {
+        let windows: Vec<_> =
+            self.readers.values().map(|reader| (self.window(reader), reader.end, reader.ahead)).collect();
+        for (window, end, ahead) in windows {
             for at in window {
                 let slot = &mut self.slots[at];
                 if !slot.is_idle() {
@@ -470,23 +489,26 @@ impl<B: Clone> Transfer<B> {
                 if slot.local {
                     slot.reading = true;
                     self.out.push_back(Output::Read(at));
-                } else if slot.asked {
-                    if room > 0 {
+                } else if slot.asked && (ahead || !slot.ahead) {
+                    if room > 0 && !ahead {
                         missing = missing.or(Some((at, end)));
                     }
                 } else if self.share && self.mesh && !slot.refused {
-                    slot.asked = true;
-                    ask.push(at);
-                } else {
+                    (slot.asked, slot.ahead) = (true, ahead);
+                    if ahead { ask_ahead.push(at) } else { ask.push(at) }
+                } else if !ahead {
                     missing = missing.or(Some((at, end)));
                 }
             }
         }
-        if !ask.is_empty() {
+        for (priority, list) in [(Priority::Page, ask), (Priority::Background, ask_ahead)] {
+            if list.is_empty() {
+                continue;
+            }
             if self.waiting.is_none() {
                 (self.waiting, self.heard) = (Some(now), now);
             }
-            self.out.push_back(Output::Ask(ask));
+            self.out.push_back(Output::Ask(priority, list));
         }
         if let Some((from, end)) = missing.filter(|_| self.run.is_none() && self.fault.is_none()) {
             hedges.spent += self.fetch(from, end, room);
@@ -536,7 +558,7 @@ impl<B: Clone> Transfer<B> {
     }
 
     fn drop_run(&mut self) {
-        let wanted = |at: usize| self.readers.values().any(|r| r.next <= at && at < r.end);
+        let wanted = |at: usize| self.readers.values().any(|r| !r.ahead && r.next <= at && at < r.end);
         if self.run.as_ref().is_some_and(|run| !(run.next..run.pieces.end).any(wanted))
             && let Some(run) = self.run.take_if(|run| run.next < run.pieces.end)
         {
@@ -591,7 +613,7 @@ impl<B: Clone> Transfer<B> {
     }
 
     fn wanted(&self, at: usize) -> bool {
-        self.readers.values().any(|reader| self.window(reader).contains(&at))
+        self.readers.values().any(|reader| !reader.ahead && self.window(reader).contains(&at))
     }
 
     fn window(&self, reader: &Reader) -> Range<usize> {

@@ -11,6 +11,7 @@
 use std::ops::Range;
 
 use crate::digest::Digest;
+use crate::manifest::MAX_ROOT_BYTES;
 
 mod gossip;
 
@@ -49,6 +50,7 @@ const REFUSE: u8 = 6;
 const CANCEL: u8 = 7;
 const CHOKE: u8 = 8;
 const UNCHOKE: u8 = 9;
+const ROOT: u8 = 10;
 const PING: u8 = 11;
 const PONG: u8 = 12;
 const GOODBYE: u8 = 13;
@@ -139,6 +141,8 @@ pub enum Message {
     Choke,
     /// Questions are welcome again. A connection begins unchoked.
     Unchoke,
+    /// The sender's version of the site: its root, a compact JWS of at most [`MAX_ROOT_BYTES`].
+    Root(String),
     /// Are you there? Answered by [`Message::Pong`] with the same number.
     Ping(u64),
     /// The answer to a [`Message::Ping`].
@@ -231,6 +235,8 @@ impl Message {
             CANCEL => Self::Cancel { request: from.u32()? },
             CHOKE => Self::Choke,
             UNCHOKE => Self::Unchoke,
+            ROOT if bytes.len() > MAX_ROOT_BYTES + 5 => return Err(BadMessage::TooLong),
+            ROOT => Self::Root(from.text()?),
             PING => Self::Ping(from.u64()?),
             PONG => Self::Pong(from.u64()?),
             GOODBYE => Self::Goodbye,
@@ -275,6 +281,10 @@ impl Message {
             }
             Self::Choke => out.push(CHOKE),
             Self::Unchoke => out.push(UNCHOKE),
+            Self::Root(text) => {
+                out.push(ROOT);
+                put_text(&mut out, text);
+            }
             Self::Ping(number) => {
                 out.push(PING);
                 out.extend(number.to_le_bytes());
@@ -459,6 +469,8 @@ mod tests {
             Message::Cancel { request: u32::MAX },
             Message::Choke,
             Message::Unchoke,
+            Message::Root(String::new()),
+            Message::Root("a.b.c".into()),
             Message::Ping(1 << 60),
             Message::Pong(2),
             Message::Goodbye,
@@ -547,6 +559,8 @@ mod tests {
         let mut hello = every_message().remove(0).encode();
         hello.resize(MAX_HELLO + 1, 0);
         assert_eq!(Message::decode(&hello), Err(BadMessage::TooLong));
+        let root = Message::Root("x".repeat(MAX_ROOT_BYTES + 1)).encode();
+        assert_eq!(Message::decode(&root), Err(BadMessage::TooLong));
         hello.truncate(67);
         hello[1] = b'X';
         assert_eq!(Message::decode(&hello), Err(BadMessage::Field));

@@ -241,6 +241,9 @@ impl Driver {
                     self.socket = None;
                 }
             }
+            Output::Root { peer, text } => {
+                tell(&[("cmd", "root".into()), ("peer", peer.into()), ("text", text.into())]);
+            }
             Output::Worker(message) => self.tell_worker(&message, None),
         }
     }

@@ -29,6 +29,7 @@
   const DOUBT_MS = 900; // silence after which they ask: answering is not throttled in a hidden tab, timers are
   const SILENCE_MS = 1400; // silence after which the lock is taken from the leader
   const JITTER_MS = 200; // spreads the takers
+  const NEWS_MS = [20 * 60000, 40 * 60000]; // a page that stays open asks for a newer version about this often
   const MESH_START_MS = 20000; // the mesh worker's first beat may wait for its wasm
   const MESH_SILENCE_MS = 6000; // later ones come every second
   const STEADY_MS = 30000; // a mesh worker that ran this long may fail once more as if for the first time
@@ -460,7 +461,7 @@
       this.#worker?.postMessage(message, transfer);
     }
 
-    #obey({ cmd, conn, sdp, data, text }) {
+    #obey({ cmd, conn, sdp, data, text, peer }) {
       const link = this.#links.get(conn);
       if (cmd === "beat") {
         this.#heard = performance.now();
@@ -477,6 +478,9 @@
         link?.answered(sdp);
       } else if (cmd === "send") {
         link?.send(data);
+      } else if (cmd === "root") {
+        // By the page, since this wakes a service worker that sleeps; its port to the mesh would not.
+        worker()?.postMessage({ peerage: "root", text, peer });
       } else if (cmd === "error") {
         this.#fail(text);
       }
@@ -533,5 +537,15 @@
     joinOrLeave();
   });
 
+  function listenForNews() {
+    const [least, most] = NEWS_MS;
+    setTimeout(() => {
+      // A hidden tab learns of it from its neighbours, or when it is looked at again.
+      if (state && document.visibilityState === "visible") quietly(ask("refresh"));
+      listenForNews();
+    }, least + Math.random() * (most - least));
+  }
+
   quietly(register());
+  listenForNews();
 })();

@@ -75,6 +75,10 @@ struct Inner {
     versions: RefCell<Map<u64, Rc<versions::Version>>>,
     files: RefCell<Map<Digest, files::File>>,
     hedges: RefCell<peerage::transfer::Hedges>,
+    /// Settle when parts of the manifest that were fetched are stored.
+    parts: RefCell<Vec<Promise>>,
+    /// What fetches the changes of a new version ahead of need.
+    following: RefCell<Option<Promise>>,
     /// What waits to be written: pieces that stay here, and pieces that are shared.
     packs: RefCell<[files::Pack; 2]>,
     link: link::Link,
@@ -125,6 +129,8 @@ pub async fn start_worker(
         versions: RefCell::default(),
         files: RefCell::default(),
         hedges: RefCell::default(),
+        following: RefCell::default(),
+        parts: RefCell::default(),
         packs: RefCell::default(),
         link: link::Link::default(),
         report: RefCell::default(),

@@ -13,6 +13,7 @@
 mod hash;
 mod old;
 mod report;
+mod stamps;
 mod walk;
 mod write;
 
@@ -33,6 +34,7 @@ use peerage::verify::SignedRoot;
 use self::hash::{Hashed, Job, hash_all};
 use self::old::OldFiles;
 pub(crate) use self::report::Report;
+use self::stamps::Stamps;
 use self::walk::Found;
 use self::write::{Batch, remove_leftovers};
 use super::bundle::Bundle;
@@ -65,6 +67,9 @@ pub(crate) struct Args {
     /// Sign a root that tells visitors' browsers to remove the worker and all that it stored
     #[arg(long)]
     retire: bool,
+    /// Read every file, also those that look as they did when they were last read
+    #[arg(long)]
+    rehash: bool,
     /// Print the result as JSON
     #[arg(long)]
     json: bool,
@@ -83,14 +88,16 @@ pub(crate) struct PublishOptions {
     pub(crate) url: Option<String>,
     /// Whether to sign a root that ends it.
     pub(crate) retire: bool,
+    /// Whether to read files that look as they did.
+    pub(crate) rehash: bool,
     /// Whether a progress bar may be drawn on a terminal.
     pub(crate) progress: bool,
 }
 
 /// Publishes and prints what was done.
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
-    let Args { dir, key, config, url, retire, json } = args;
-    let report = publish(&PublishOptions { dir, key, config, url, retire, progress: !json })?;
+    let Args { dir, key, config, url, retire, rehash, json } = args;
+    let report = publish(&PublishOptions { dir, key, config, url, retire, rehash, progress: !json })?;
     for warning in &report.warnings {
         let _ = writeln!(io::stderr(), "warning: {warning}");
     }
@@ -133,7 +140,9 @@ pub(crate) fn publish(options: &PublishOptions) -> anyhow::Result<Report> {
     let labelled = label_all(walked.files, &rules, &headers);
     warnings.extend(labelled.warning());
     let unlisted = labelled.unlisted + labelled.personal;
-    let mut entries = entries(labelled.files, options.progress)?;
+    let began = SystemTime::now();
+    let known = if options.rehash { Stamps::default() } else { Stamps::read(&key_file, previous.as_ref()) };
+    let Read { mut entries, files, read } = read_all(labelled.files, &known, options.progress)?;
     if let Some(huge) = entries.iter().find(|e| e.pieces.len() > MAX_PIECES) {
         bail!("{} is too large to be published: {} pieces, of at most {MAX_PIECES}", huge.path, huge.pieces.len());
     }
@@ -155,6 +164,7 @@ pub(crate) fn publish(options: &PublishOptions) -> anyhow::Result<Report> {
         issued: now,
         expires: now + LIFETIME,
         index: tree.top.digest(),
+        index_bytes: u32::try_from(tree.top.as_bytes().len())?,
         key: 1,
         files: entries.len() as u64,
         bytes: entries.iter().map(|e| e.size).sum(),
@@ -196,6 +206,11 @@ pub(crate) fn publish(options: &PublishOptions) -> anyhow::Result<Report> {
     last.add(dir.join(ROOT), root.text.as_bytes())?;
     last.commit()?;
     old.finish(&tree);
+    if read > 0
+        && let Err(e) = stamps::write(&key_file, &files, began)
+    {
+        warnings.push(format!("the next publication will read every file again: {e:#}"));
+    }
     warnings.extend(old.warnings());
 
     let new = New::since(previous.as_ref(), &entries);
@@ -210,6 +225,7 @@ pub(crate) fn publish(options: &PublishOptions) -> anyhow::Result<Report> {
         share: count(&entries, |e| e.label == Label::Share),
         cache: count(&entries, |e| e.label == Label::Cache),
         precache: count(&entries, |e| e.precache),
+        read,
         unlisted,
         pieces: entries.iter().map(|e| e.pieces.len() as u64).sum(),
         shards: tree.shards.len() as u64,
@@ -388,14 +404,32 @@ fn read_headers(dir: &Path) -> anyhow::Result<Headers> {
     Headers::parse(&text).with_context(|| format!("in {}", file.display()))
 }
 
-/// Reads the files.
-fn entries(labelled: Vec<Labelled>, progress: bool) -> anyhow::Result<Vec<Entry>> {
+/// The files' entries, and what is to be remembered of the files.
+struct Read {
+    entries: Vec<Entry>,
+    /// Each with whether it is a UTF-8 text, and its integrity.
+    files: Vec<(Found, bool, Digest)>,
+    /// How many had to be read.
+    read: u64,
+}
+
+/// Reads the files that are not `known`.
+fn read_all(labelled: Vec<Labelled>, known: &Stamps<'_>, progress: bool) -> anyhow::Result<Read> {
     let guessed_text = |l: &Labelled| l.is_guessed && l.media_type.starts_with("text/");
-    let jobs: Vec<Job<'_>> = labelled.iter().map(|l| Job { found: &l.found, is_text: guessed_text(l) }).collect();
-    let bar = bar(labelled.iter().map(|l| l.found.stamp.len).sum(), progress);
-    let hashed = hash_all(&jobs, |bytes| bar.inc(bytes));
+    // One that was no text when it was read was not looked at for its encoding.
+    let find = |l: &Labelled| known.find(&l.found).filter(|hashed| hashed.is_utf8 || !guessed_text(l));
+    let mut hashed: Vec<Option<Hashed>> = labelled.iter().map(find).collect();
+    let unread: Vec<usize> = (0..labelled.len()).filter(|&at| hashed[at].is_none()).collect();
+    let job = |&at: &usize| Job { found: &labelled[at].found, is_text: guessed_text(&labelled[at]) };
+    let jobs: Vec<Job<'_>> = unread.iter().map(job).collect();
+    let bar = bar(jobs.iter().map(|job| job.found.stamp.len).sum(), progress);
+    let new = hash_all(&jobs, |bytes| bar.inc(bytes));
     bar.finish_and_clear();
-    let entry = |(labelled, hashed): (Labelled, Hashed)| {
+    for (at, new) in unread.iter().zip(new?) {
+        hashed[*at] = Some(new);
+    }
+    let mut files = Vec::with_capacity(labelled.len());
+    let mut entry = |(labelled, hashed): (Labelled, Hashed)| {
         let is_other_text = guessed_text(&labelled) && !hashed.is_utf8;
         let Labelled { found, mut media_type, label, precache, headers, .. } = labelled;
         if is_other_text {
@@ -404,9 +438,12 @@ fn entries(labelled: Vec<Labelled>, progress: bool) -> anyhow::Result<Vec<Entry>
         }
         let (size, pieces) = (found.stamp.len, hashed.pieces);
         let integrity = integrity_of(&pieces);
-        Entry { path: found.path, size, integrity, media_type, label, precache, headers, pieces }
+        let path = found.path.clone();
+        files.push((found, hashed.is_utf8, integrity));
+        Entry { path, size, integrity, media_type, label, precache, headers, pieces }
     };
-    Ok(labelled.into_iter().zip(hashed?).map(entry).collect())
+    let entries = labelled.into_iter().zip(hashed.into_iter().flatten()).map(&mut entry).collect();
+    Ok(Read { entries, files, read: unread.len() as u64 })
 }
 
 /// A progress bar over `total` bytes, where one may be drawn.

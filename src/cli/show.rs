@@ -94,12 +94,13 @@ impl Shown {
             Some(key) if key.signed(&parsed)? => "good",
             Some(_) => "WRONG: it was not made with this site's key",
         };
-        let Root { format, site, version, issued, expires, index, key, files, bytes: total, policy, retired } = &root;
+        let Root { format, site, version, issued, expires, index, index_bytes, key, files, bytes: total, .. } = &root;
+        let Root { policy, retired, .. } = &root;
         let policy = serde_json::to_string(policy)?;
         let text = format!(
             "root, {size} bytes\n  signature {signature}\n  site      {site}\n  version   {version}\n  \
              issued    {issued}\n  expires   {expires}\n  format    {format}\n  key       {key}\n  \
-             files     {files}\n  bytes     {total} ({human})\n  index     {index}\n  policy    {policy}\n  \
+             files     {files}\n  bytes     {total} ({human})\n  index     {index}, {index_bytes} bytes\n  policy    {policy}\n  \
              retired   {retired}",
             size = bytes.len(),
             human = HumanBytes(*total),

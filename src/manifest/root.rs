@@ -27,6 +27,8 @@ pub struct Root {
     pub expires: u64,
     /// Address of the top index page.
     pub index: Digest,
+    /// Its size in bytes.
+    pub index_bytes: u32,
     /// Number of the signing key in the chain, from 1.
     pub key: u32,
     /// Files listed.
@@ -50,6 +52,7 @@ impl Root {
             issued: from.need("issued", json::number)?,
             expires: from.need("expires", json::number)?,
             index: from.need("index", |value| json::text(value)?.parse().ok())?,
+            index_bytes: from.need("index_bytes", json::small)?,
             key: from.need("key", json::small)?,
             files: from.need("files", json::number)?,
             bytes: from.need("bytes", json::number)?,

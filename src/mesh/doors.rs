@@ -201,6 +201,13 @@ pub enum Output {
         /// The socket.
         socket: u32,
     },
+    /// A neighbour has a newer root: have the service worker look at it, which may be asleep and must be woken.
+    Root {
+        /// Who said it: to be named in [`ToMesh::Bad`] if it is not signed.
+        peer: u32,
+        /// A compact JWS, not verified.
+        text: String,
+    },
     /// Say something to the service worker.
     Worker(ToWorker),
 }

@@ -90,6 +90,8 @@ pub(super) struct Neighbour {
     /// It has said what it holds, be it nothing.
     pub(super) introduced: bool,
     pub(super) have: Set<u64>,
+    /// The newest version of the site that it has, or has been told of; 0 until it says.
+    pub(super) version: u64,
     /// It refuses whatever is asked.
     pub(super) choking: bool,
     /// Open questions to it, by request.
@@ -127,6 +129,7 @@ impl Neighbour {
             double,
             introduced: false,
             have: Set::default(),
+            version: 0,
             choking: false,
             asks: Map::default(),
             path: Path::default(),

@@ -8,4 +8,5 @@ mod fetching;
 mod giving;
 mod gossiping;
 mod membership;
+mod versions;
 mod world;

@@ -16,6 +16,7 @@ fn to_mesh() -> Vec<ToMesh> {
         ToMesh::Cancel { id: 2, digests },
         ToMesh::Bad { digest: Digest([3; 32]), peer: 77 },
         ToMesh::Limits(Limits { upload_rate: 1 << 40, upload_budget: 3, paused: true }),
+        ToMesh::Root("a.b.c".into()),
     ]
 }
 

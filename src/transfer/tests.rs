@@ -39,7 +39,8 @@ impl Rig {
         while let Some(output) = self.transfer.poll() {
             said.push(match output {
                 Output::Read(at) => format!("read {at}"),
-                Output::Ask(list) => format!("ask {list:?}"),
+                Output::Ask(Priority::Page, list) => format!("ask {list:?}"),
+                Output::Ask(Priority::Background, list) => format!("ask ahead {list:?}"),
                 Output::Cancel(list) => format!("cancel {list:?}"),
                 Output::Fetch { run, pieces, via } => format!("fetch {run} {pieces:?} {via:?}"),
                 Output::Stop(run) => format!("stop {run}"),
@@ -163,6 +164,48 @@ fn the_files_of_a_worker_hedge_together() {
     assert_eq!(other.wait(STALL_MS), Vec::<String>::new());
     assert_eq!(other.transfer.deadline(), Some(other.now + HEDGE_STEP_MS));
     assert_eq!(other.wait(HEDGE_STEP_MS), ["fetch 1 0..1 Plain"]);
+}
+
+#[test]
+fn what_nobody_waits_for_is_asked_of_the_mesh_alone() {
+    let mut rig = Rig::new(3, true, true, &[0]);
+    assert_eq!(rig.put(Input::Ahead(1, 0..3)), ["read 0", "ask ahead [1, 2]"]);
+    assert_eq!(rig.put(Input::Read(0, Some(verified(0)))), Vec::<String>::new());
+    assert_eq!(rig.put(Input::Piece(1, verified(1))), Vec::<String>::new());
+    for expected in ["emit 1 0 Cache", "emit 1 1 Peer"] {
+        assert_eq!(rig.put(Input::Pull(1)), [expected]);
+    }
+    assert_eq!(rig.wait(STALL_MS * 3), Vec::<String>::new(), "nobody waits, so nothing is hedged");
+    assert_eq!(rig.put(Input::Gone(2)), Vec::<String>::new());
+    assert_eq!(rig.put(Input::Pull(1)), ["finished 1", "store 1+1"]);
+}
+
+#[test]
+fn a_page_that_wants_what_is_fetched_ahead_goes_first() {
+    let mut rig = Rig::new(2, true, true, &[]);
+    assert_eq!(rig.put(Input::Ahead(1, 0..2)), ["ask ahead [0, 1]"]);
+    assert_eq!(rig.open(2, 0..2), ["ask [0, 1]"]);
+    assert_eq!(rig.wait(STALL_MS), ["fetch 1 0..1 Plain"]);
+    assert_eq!(rig.put(Input::Piece(0, verified(0))), ["emit 2 0 Peer", "stop 1"]);
+    assert_eq!(rig.put(Input::Gone(1)), ["fetch 2 1..2 Plain"]);
+}
+
+#[test]
+fn what_no_neighbour_has_is_passed_over_when_fetching_ahead() {
+    let mut rig = Rig::new(3, true, true, &[]);
+    assert_eq!(rig.put(Input::Ahead(1, 0..3)), ["ask ahead [0, 1, 2]"]);
+    rig.put(Input::Gone(0));
+    rig.put(Input::Gone(1));
+    rig.put(Input::Piece(2, verified(2)));
+    assert_eq!(rig.put(Input::Pull(1)), ["emit 1 2 Peer", "finished 1", "store 2+1"]);
+}
+
+#[test]
+fn without_a_neighbour_nothing_is_fetched_ahead() {
+    let mut rig = Rig::new(2, true, false, &[]);
+    assert_eq!(rig.put(Input::Ahead(1, 0..2)), Vec::<String>::new());
+    assert_eq!(rig.put(Input::Pull(1)), ["finished 1"]);
+    assert!(rig.transfer.is_done());
 }
 
 #[test]

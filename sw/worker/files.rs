@@ -79,6 +79,22 @@ pub(super) struct Reading {
 impl Reading {
     /// Starts reading pieces of a listed file. `url` is asked for where the origin must help; `peers`: they may.
     pub(super) fn open(inner: &'static Inner, entry: &Rc<Entry>, url: String, span: Range<usize>, peers: bool) -> Self {
+        Self::begin(inner, entry, url, peers, |id| Input::Open(id, span))
+    }
+
+    /// Starts to take a file from neighbours, for whom nobody waits.
+    fn ahead(inner: &'static Inner, entry: &Rc<Entry>) -> Self {
+        let all = 0..entry.pieces.len();
+        Self::begin(inner, entry, inner.file_url(&entry.path), true, |id| Input::Ahead(id, all))
+    }
+
+    fn begin(
+        inner: &'static Inner,
+        entry: &Rc<Entry>,
+        url: String,
+        peers: bool,
+        input: impl FnOnce(ReaderId) -> Input<Uint8Array>,
+    ) -> Self {
         let file = entry.integrity;
         let id = inner.readers.get().wrapping_add(1);
         inner.readers.set(id);
@@ -104,7 +120,7 @@ impl Reading {
             open.readers.insert(id, sender);
             open.done.push(done);
         }
-        inner.feed(file, Input::Open(id, span));
+        inner.feed(file, input(id));
         let done = js::promise(async move {
             // A dropped sender is an end, too.
             let _ = is_done.await;
@@ -205,11 +221,11 @@ impl Inner {
     fn carry_out(&'static self, file: Digest, output: Output<Uint8Array>) {
         match output {
             Output::Read(at) => js::spawn(self.read_piece(file, at)),
-            Output::Ask(pieces) => {
+            Output::Ask(priority, pieces) => {
                 let wanted = self.with(file, |open| {
                     pieces.iter().filter_map(|&at| open.transfer.pieces().get(at).map(|p| (at, *p))).collect()
                 });
-                super::link::want(self, file, wanted.unwrap_or_default());
+                super::link::want(self, file, priority, wanted.unwrap_or_default());
             }
             Output::Cancel(pieces) => super::link::cancel(self, file, &pieces),
             Output::Fetch { run, pieces, via } => {
@@ -479,5 +495,41 @@ async fn fetch_queue(
             }
         }
         stored.borrow_mut().push(reading.done.clone());
+    }
+}
+
+/// Takes what a version has changed from neighbours, as they come to hold it: whoever opens a page brings it into the
+/// swarm. What none of them has by the end is left until it is needed.
+pub(super) async fn follow(inner: &'static Inner, version: u64, mut entries: Vec<Rc<Entry>>) {
+    /// Between one round and the next.
+    const ROUNDS_MS: [u64; 9] = [100, 500, 1_000, 2_000, 4_000, 8_000, 15_000, 30_000, 60_000];
+    for wait in ROUNDS_MS {
+        {
+            let store = inner.store.borrow();
+            entries.retain(|entry| entry.pieces.iter().any(|piece| store.place(&piece.digest).is_none()));
+        }
+        if entries.is_empty() || inner.site.borrow().current != Some(version) {
+            return;
+        }
+        js::sleep(wait).await;
+        let queue = Rc::new(RefCell::new(entries.clone()));
+        for taking in [(); PREFETCHES].map(|()| js::promise(take_queue(inner, queue.clone()))) {
+            // It never rejects.
+            let _ = js::wait(taking).await;
+        }
+    }
+}
+
+/// Takes files from neighbours until the queue is empty.
+async fn take_queue(inner: &'static Inner, queue: Rc<RefCell<Vec<Rc<Entry>>>>) -> Js<JsValue> {
+    loop {
+        let next = queue.borrow_mut().pop();
+        let Some(entry) = next.filter(|_| inner.link.neighbours() > 0) else { return Ok(JsValue::UNDEFINED) };
+        let mut reading = Reading::ahead(inner, &entry);
+        while let Ok(Some(_)) = reading.next().await {}
+        let done = reading.done.clone();
+        drop(reading);
+        // Small files are written together: a moment later.
+        let _ = js::wait(done).await;
     }
 }

@@ -114,6 +114,27 @@ impl Link {
         }));
     }
 
+    /// The version that is current, for neighbours that lack it.
+    pub(super) fn tell_root(&'static self, inner: &'static Inner) {
+        let parts = inner.parts.take();
+        js::spawn(async move {
+            // They ask for its manifest next, which must be stored before they can have it.
+            for stored in parts {
+                let _ = js::wait(stored).await;
+            }
+            if let Some(version) = inner.current()
+                && inner.site.borrow().passing.is_none()
+            {
+                self.send(&ToMesh::Root(version.root.text.clone()));
+            }
+        });
+    }
+
+    /// This peer sent what no honest one does.
+    pub(super) fn bad(&self, digest: Digest, peer: u32) {
+        self.send(&ToMesh::Bad { digest, peer });
+    }
+
     /// The mesh is gone, or the visitor revoked consent.
     pub(super) fn close(&self, inner: &'static Inner) {
         if let Some(port) = self.port.borrow_mut().take() {
@@ -166,7 +187,7 @@ pub(super) fn connect(inner: &'static Inner, port: web_sys::MessagePort) {
 }
 
 /// Asks the mesh for pieces of a file, in the order they are needed.
-pub(super) fn want(inner: &'static Inner, file: Digest, wanted: Vec<(usize, Piece)>) {
+pub(super) fn want(inner: &'static Inner, file: Digest, priority: Priority, wanted: Vec<(usize, Piece)>) {
     for part in wanted.chunks(MAX_WANTED) {
         let id = inner.link.next.get().wrapping_add(1);
         inner.link.next.set(id);
@@ -180,7 +201,7 @@ pub(super) fn want(inner: &'static Inner, file: Digest, wanted: Vec<(usize, Piec
         }
         let pieces = want.order.iter().filter_map(|d| want.pieces.get(d)).map(|(p, _)| (p.digest, p.len)).collect();
         inner.link.wants.borrow_mut().insert(id, want);
-        inner.link.send(&ToMesh::Want { id, priority: Priority::Page, deadline_ms: DEADLINE_MS, pieces });
+        inner.link.send(&ToMesh::Want { id, priority, deadline_ms: DEADLINE_MS, pieces });
         js::spawn(async move {
             js::sleep(ALIVE_MS).await;
             let silent = inner.link.wants.borrow().get(&id).is_some_and(|want| !want.answered);
@@ -226,6 +247,7 @@ fn heard(inner: &'static Inner, data: &JsValue) {
             if fresh {
                 inner.link.limit(inner);
                 inner.link.hold_all(inner);
+                inner.link.tell_root(inner);
             }
             inner.link.heard.set(true);
             let had = inner.link.neighbours.replace(neighbours);
@@ -284,7 +306,7 @@ async fn arrived(inner: &'static Inner, id: u32, digest: Digest, peer: u32, body
     let Some(body) = checked else {
         inner.site.borrow_mut().rejected += 1;
         inner.note_error(&format!("peer {peer} sent a piece that does not match the manifest, and is dropped"));
-        inner.link.send(&ToMesh::Bad { digest, peer });
+        inner.link.bad(digest, peer);
         for at in places {
             inner.feed(file, Input::Gone(at));
         }

@@ -73,10 +73,12 @@ async fn read_pieces(
         let body = chunks.take(piece.len).await?;
         let found = js::sha256(&body).await.map_err(|_| Fault::Unreachable)?;
         let body = verify::piece(body, piece.len as usize, found, &piece).map_err(|_| Fault::Mismatch)?;
-        if at == order.pieces.start && order.via != Via::Old {
+        if at == order.pieces.start && order.via != Via::Old && !is_part(&order.entry) {
             inner.observe_headers(&order.entry.path, order.file, response);
         }
-        inner.site.borrow_mut().bytes.origin += u64::from(piece.len);
+        if !is_part(&order.entry) {
+            inner.site.borrow_mut().bytes.origin += u64::from(piece.len);
+        }
         inner.feed(order.file, Input::Fetched(order.run, at, body));
     }
     Ok(())
@@ -87,9 +89,10 @@ async fn ask(inner: &Inner, order: &Order, range: Option<(u64, u64)>) -> Js<web_
         Via::Plain | Via::Reload => order.url.clone(),
         Via::Old => inner.url(&format!("peerage/old/{}", order.file.hex())),
     };
+    let is_file = !is_part(&order.entry);
     let init = js::object(&[
         // What may be shared is fetched as a stranger would get it.
-        ("credentials", if order.entry.label == Label::Share { "omit" } else { "same-origin" }.into()),
+        ("credentials", if is_file && order.entry.label == Label::Share { "omit" } else { "same-origin" }.into()),
         ("cache", if order.via == Via::Reload { "reload" } else { "default" }.into()),
         ("signal", order.signal.clone().into()),
     ]);
@@ -98,6 +101,11 @@ async fn ask(inner: &Inner, order: &Order, range: Option<(u64, u64)>) -> Js<web_
         js::set(&init, "headers", js::object(&[("range", range.into())]));
     }
     Ok(js::wait(js::fetch(&url, &init)).await?.unchecked_into())
+}
+
+/// Whether it is a part of the manifest, which lies where no listed file can.
+fn is_part(entry: &Entry) -> bool {
+    entry.path.starts_with("peerage/")
 }
 
 fn starts_at(response: &web_sys::Response, offset: u64) -> bool {

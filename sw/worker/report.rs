@@ -187,6 +187,15 @@ pub(super) async fn message(inner: &'static Inner, event: &web_sys::ExtendableMe
             }
             Ok(JsValue::UNDEFINED)
         }
+        "root" => {
+            if inner.may_mesh() {
+                inner
+                    .heard_root(&js::text(&data, "text"), js::get(&data, "peer").as_f64().unwrap_or(0.0) as u32)
+                    .await?;
+            }
+            Ok(JsValue::UNDEFINED)
+        }
+        "refresh" => inner.refresh().await.map(|_| JsValue::UNDEFINED),
         "explain" => Ok(explain(inner, &js::text(&data, "url"))),
         "stats" => Ok(stats(inner)),
         "inspect" => Ok(inspect(inner)),

@@ -131,7 +131,7 @@ pub(super) async fn respond(inner: &'static Inner, event: &web_sys::FetchEvent, 
     serve(inner, Asked { request: &request, number, version: &version, entry, candidate }).await
 }
 
-async fn find(inner: &Inner, version: &Version, path: &str) -> Option<Rc<Entry>> {
+async fn find(inner: &'static Inner, version: &Version, path: &str) -> Option<Rc<Entry>> {
     match inner.lookup(version, path).await {
         Ok(entry) => entry,
         Err(e) => {

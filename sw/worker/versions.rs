@@ -5,9 +5,10 @@ use std::rc::Rc;
 
 use js_sys::{Promise, Uint8Array};
 use peerage::digest::Digest;
-use peerage::manifest::{BadRoot, Entry, Index, Label, Root, Shard};
+use peerage::manifest::{BadRoot, Child, Entry, Index, Label, Piece, Root, Shard};
 use peerage::site::{Pin, Verdict, Word};
 use peerage::sorted::{self, Map};
+use peerage::transfer::Fault;
 use peerage::verify::{self, SignedRoot, UnverifiedRoot, Verified};
 use wasm_bindgen::prelude::*;
 
@@ -90,7 +91,7 @@ impl Inner {
     }
 
     /// Reads the current version. One that can't be read is forgotten: requests go to the network until a newer comes.
-    pub(super) async fn load_current(&self) {
+    pub(super) async fn load_current(&'static self) {
         let Some(number) = self.site.borrow().current else { return };
         if self.version(number).await.is_none() {
             let mut site = self.site.borrow_mut();
@@ -100,7 +101,7 @@ impl Inner {
     }
 
     /// A version by number, read and checked again where this life hasn't yet.
-    pub(super) async fn version(&self, number: u64) -> Option<Rc<Version>> {
+    pub(super) async fn version(&'static self, number: u64) -> Option<Rc<Version>> {
         if let Some(version) = self.versions.borrow().get(&number) {
             return Some(version.clone());
         }
@@ -246,15 +247,73 @@ impl Inner {
         }
         let Root { version: number, .. } = version.root.root;
         super::files::prefetch(self, &version, precache).await?;
-        let had = self.site.borrow().current;
+        let had = self.current();
         self.versions.borrow_mut().insert(number, version.clone());
         self.site.borrow_mut().switch(number, version.root.text.clone());
         self.cool();
         self.save_soon();
-        if had.is_some_and(|had| had != number) {
+        self.link.tell_root(self);
+        if let Some(had) = had.filter(|had| had.root.root.version != number) {
             super::report::broadcast(self, "update", js::Fields::new().number("version", number).done());
+            *self.following.borrow_mut() = Some(js::promise(async move {
+                self.follow_ahead(&had, &version).await;
+                Ok(JsValue::UNDEFINED)
+            }));
         }
         Ok(())
+    }
+
+    /// A neighbour says that there is a newer version. The origin is asked for a word on it, unless its owner has said
+    /// that the signature alone is enough.
+    pub(super) async fn heard_root(&'static self, text: &str, peer: u32) -> Js<()> {
+        let root = match self.check_root(text.as_bytes()).await {
+            Ok(root) => root,
+            Err(why) => {
+                self.site.borrow_mut().rejected += 1;
+                self.note_error(&format!("peer {peer} sent a root that is not accepted, and is dropped: {why}"));
+                super::link::greeted(self).await;
+                self.link.bad(Digest::of(text.as_bytes()), peer);
+                return Ok(());
+            }
+        };
+        let verdict = self.site.borrow().judge(&root.root, Word::Peer, js::unix_time());
+        if verdict != Ok(Verdict::Newer) {
+            return Ok(());
+        }
+        if self.current().is_some_and(|version| version.root.root.policy.offline_updates) {
+            self.take_up(root).await?;
+        } else {
+            self.refresh().await?;
+        }
+        // The browser lets the worker live for as long as this takes.
+        let following = self.following.borrow_mut().take();
+        if let Some(following) = following {
+            js::wait(following).await?;
+        }
+        Ok(())
+    }
+
+    /// Gets from neighbours what a new version has changed in the files that this visitor holds.
+    async fn follow_ahead(&'static self, had: &Version, version: &Rc<Version>) {
+        let shards = self.whole(had).await.unwrap_or_default();
+        let loaded = had.shards.borrow().values().cloned().collect::<Vec<_>>();
+        let mut changed = Vec::new();
+        for old in shards.iter().chain(&loaded).flat_map(|shard| shard.iter()) {
+            let holds = |entry: &Entry| {
+                let store = self.store.borrow();
+                entry.pieces.iter().any(|piece| store.place(&piece.digest).is_some())
+            };
+            if !holds(&old) || changed.iter().any(|entry: &Rc<Entry>| entry.path == old.path) {
+                continue;
+            }
+            if let Ok(Some(new)) = self.lookup(version, &old.path).await
+                && new.integrity != old.integrity
+                && new.label == Label::Share
+            {
+                changed.push(new);
+            }
+        }
+        super::files::follow(self, version.root.root.version, changed).await;
     }
 
     /// What the owner no longer lets peers have goes to none from now on.
@@ -268,13 +327,13 @@ impl Inner {
         self.link.hold_all(self);
     }
 
-    async fn open(&self, root: Rc<Verified<SignedRoot>>) -> Js<Rc<Version>> {
-        let top = self.page(root.root.index).await?;
+    async fn open(&'static self, root: Rc<Verified<SignedRoot>>) -> Js<Rc<Version>> {
+        let top = self.page(root.root.index, root.root.index_bytes).await?;
         Ok(Rc::new(Version { root, top, pages: RefCell::default(), shards: RefCell::default() }))
     }
 
     /// The shards of a version: all of a small one, of a large one those that are precached.
-    async fn whole(&self, version: &Version) -> Js<Vec<Rc<Verified<Shard>>>> {
+    async fn whole(&'static self, version: &Version) -> Js<Vec<Rc<Verified<Shard>>>> {
         let mut pages = vec![version.top.clone()];
         let mut shards = Vec::new();
         while let Some(page) = pages.pop() {
@@ -283,7 +342,7 @@ impl Inner {
                 if page.level() == 0 {
                     shards.push(self.shard(version, &child).await?);
                 } else {
-                    pages.push(self.child_page(version, child.digest).await?);
+                    pages.push(self.child_page(version, &child).await?);
                 }
             }
         }
@@ -291,37 +350,37 @@ impl Inner {
     }
 
     /// The entry of a path in a version.
-    pub(super) async fn lookup(&self, version: &Version, path: &str) -> Js<Option<Rc<Entry>>> {
+    pub(super) async fn lookup(&'static self, version: &Version, path: &str) -> Js<Option<Rc<Entry>>> {
         let mut page = version.top.clone();
         loop {
             let Some(child) = page.find(path) else { return Ok(None) };
             if page.level() == 0 {
                 return Ok(self.shard(version, &child).await?.find(path).map(Rc::new));
             }
-            page = self.child_page(version, child.digest).await?;
+            page = self.child_page(version, &child).await?;
         }
     }
 
-    async fn child_page(&self, version: &Version, digest: Digest) -> Js<Rc<Verified<Index>>> {
-        if let Some(page) = version.pages.borrow().get(&digest) {
+    async fn child_page(&'static self, version: &Version, child: &Child) -> Js<Rc<Verified<Index>>> {
+        if let Some(page) = version.pages.borrow().get(&child.digest) {
             return Ok(page.clone());
         }
-        let page = self.page(digest).await?;
-        version.pages.borrow_mut().insert(digest, page.clone());
+        let page = self.page(child.digest, child.bytes).await?;
+        version.pages.borrow_mut().insert(child.digest, page.clone());
         Ok(page)
     }
 
-    async fn page(&self, want: Digest) -> Js<Rc<Verified<Index>>> {
+    async fn page(&'static self, want: Digest, len: u32) -> Js<Rc<Verified<Index>>> {
         let mut page = None;
         let mut check = |bytes, found| {
             page = Some(Rc::new(verify::index(bytes, found, want)?));
             Ok(())
         };
-        self.part("index", want, &mut check).await?;
+        self.part("index", want, len, &mut check).await?;
         page.ok_or(JsValue::UNDEFINED)
     }
 
-    async fn shard(&self, version: &Version, child: &peerage::manifest::Child) -> Js<Rc<Verified<Shard>>> {
+    async fn shard(&'static self, version: &Version, child: &Child) -> Js<Rc<Verified<Shard>>> {
         if let Some(shard) = version.shards.borrow().get(&child.digest) {
             return Ok(shard.clone());
         }
@@ -330,45 +389,61 @@ impl Inner {
             shard = Some(Rc::new(verify::shard(bytes, found, child)?));
             Ok(())
         };
-        self.part("shard", child.digest, &mut check).await?;
+        self.part("shard", child.digest, child.bytes, &mut check).await?;
         let shard = shard.ok_or(JsValue::UNDEFINED)?;
         version.shards.borrow_mut().insert(child.digest, shard.clone());
         Ok(shard)
     }
 
-    /// A part of the manifest by its address: from the cache, else from the origin, past the HTTP cache if need be.
-    /// `check` takes it up.
+    /// A part of the manifest by its address: from the cache, else as a file is: from peers or the origin. `check` takes
+    /// it up. It is kept twice, under its own name for this visitor, who needs it offline, and in a segment for peers.
     async fn part(
-        &self,
+        &'static self,
         kind: &str,
         want: Digest,
+        len: u32,
         check: &mut dyn FnMut(Vec<u8>, Digest) -> Result<(), verify::BadPart>,
     ) -> Js<()> {
-        let url = self.url(&part_path(kind, &want));
+        let path = part_path(kind, &want);
+        let url = self.url(&path);
         if let Some(bytes) = self.cache.read(&url).await
             && check(bytes.to_vec(), js::sha256(&bytes).await?).is_ok()
         {
             return Ok(());
         }
-        let mut failure = JsValue::UNDEFINED;
-        for mode in ["default", "reload"] {
-            let response: web_sys::Response = js::wait(js::fetch(&url, &same_origin(mode))).await?.unchecked_into();
-            if response.status() != 200 {
-                failure = js::error(&format!("{url}: the origin answers {}", response.status()));
-                continue;
+        let entry = Rc::new(Entry {
+            path,
+            size: len.into(),
+            integrity: want,
+            media_type: String::new(),
+            label: Label::Share,
+            precache: false,
+            headers: Vec::new(),
+            pieces: vec![Piece { digest: want, len }],
+        });
+        let mut reading = super::files::Reading::open(self, &entry, url.clone(), 0..1, true);
+        {
+            let mut parts = self.parts.borrow_mut();
+            if parts.len() >= WHOLE_SHARDS {
+                drop(parts.remove(0));
             }
-            let bytes = Uint8Array::new(&js::wait(response.array_buffer()?).await?);
-            match check(bytes.to_vec(), js::sha256(&bytes).await?) {
-                Ok(()) => {
-                    if let Err(e) = self.cache.write(&url, &bytes).await {
-                        self.note_error(&format!("{url} could not be kept: {}", describe(&e)));
-                    }
-                    return Ok(());
-                }
-                Err(why) => failure = js::error(&format!("{url}: {why}")),
-            }
+            parts.push(reading.done.clone());
         }
-        Err(failure)
+        let bytes = match reading.next().await {
+            Ok(Some((_, _, body))) => body,
+            Ok(None) | Err(Fault::Mismatch | Fault::Private) => {
+                return Err(js::error(&format!("{url} is not what the manifest says")));
+            }
+            Err(Fault::Unreachable) => return Err(js::error(&format!("{url} cannot be fetched"))),
+            Err(Fault::Status(status)) => return Err(js::error(&format!("{url}: the origin answers {status}"))),
+        };
+        if let Err(why) = check(bytes.to_vec(), want) {
+            return Err(js::error(&format!("{url}: {why}")));
+        }
+        if let Err(e) = self.cache.write(&url, &bytes).await {
+            self.note_error(&format!("{url} could not be kept: {}", describe(&e)));
+        }
+        Ok(())
     }
 
     /// Unregisters this worker and deletes what it stored.
@@ -422,7 +497,7 @@ impl Inner {
     }
 
     /// Manifest files of all versions that are remembered.
-    async fn parts_in_use(&self) -> Js<Vec<String>> {
+    async fn parts_in_use(&'static self) -> Js<Vec<String>> {
         let numbers: Vec<_> = self.site.borrow().roots.keys().copied().collect();
         let mut keep = Vec::new();
         for number in numbers {
@@ -435,7 +510,7 @@ impl Inner {
                         keep.push(part_path("shard", &child.digest));
                     } else {
                         keep.push(part_path("index", &child.digest));
-                        pages.push(self.child_page(&version, child.digest).await?);
+                        pages.push(self.child_page(&version, &child).await?);
                     }
                 }
             }

@@ -29,6 +29,8 @@ pub(crate) struct Report {
     pub(crate) cache: u64,
     /// How many are labelled `precache` on top.
     pub(crate) precache: u64,
+    /// Files that were read; the others look as they did when they were last read.
+    pub(crate) read: u64,
     /// Files in the folder that no rule selects.
     pub(crate) unlisted: u64,
     /// Pieces, each file's counted.
@@ -66,12 +68,13 @@ impl fmt::Display for Report {
         row(
             "files",
             format!(
-                "{} ({} share, {} cache; {} of them precache; {} not listed)",
+                "{} ({} share, {} cache; {} of them precache; {} not listed; {} read)",
                 HumanCount(self.files),
                 HumanCount(self.share),
                 HumanCount(self.cache),
                 HumanCount(self.precache),
-                HumanCount(self.unlisted)
+                HumanCount(self.unlisted),
+                HumanCount(self.read)
             ),
         )?;
         row("bytes", format!("{} ({})", HumanCount(self.bytes), HumanBytes(self.bytes)))?;

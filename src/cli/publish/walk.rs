@@ -11,6 +11,7 @@ use std::time::SystemTime;
 
 use anyhow::{Context as _, anyhow, bail};
 use peerage::manifest::check_path;
+use serde::{Deserialize, Serialize};
 use walkdir::WalkDir;
 
 use crate::cli::config;
@@ -27,26 +28,52 @@ pub(super) struct Found {
 }
 
 /// What changes when a file is written to or replaced.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Fields", into = "Fields")]
 pub(super) struct Stamp {
     /// Length in bytes.
     pub(super) len: u64,
-    modified: Option<SystemTime>,
-    #[cfg(unix)]
-    inode: (u64, u64, i64, i64),
+    /// Modification time since 1970, in nanoseconds; 0 where there is none.
+    modified: u64,
+    /// Device and inode; 0 where there are none.
+    inode: (u64, u64),
+    /// When the inode was last changed, in seconds and nanoseconds: it also moves where a writer sets the modification
+    /// time back.
+    changed: (i64, i64),
+}
+
+/// A stamp as it is written.
+type Fields = (u64, u64, (u64, u64), (i64, i64));
+
+impl From<Fields> for Stamp {
+    fn from((len, modified, inode, changed): Fields) -> Self {
+        Self { len, modified, inode, changed }
+    }
+}
+
+impl From<Stamp> for Fields {
+    fn from(Stamp { len, modified, inode, changed }: Stamp) -> Self {
+        (len, modified, inode, changed)
+    }
 }
 
 impl Stamp {
     pub(super) fn of(metadata: &Metadata) -> Self {
+        let since = metadata.modified().ok().and_then(|modified| modified.duration_since(SystemTime::UNIX_EPOCH).ok());
+        let modified = since.map_or(0, |since| u64::try_from(since.as_nanos()).unwrap_or(u64::MAX));
         #[cfg(unix)]
-        use std::os::unix::fs::MetadataExt as _;
-        Self {
-            len: metadata.len(),
-            modified: metadata.modified().ok(),
-            // ctime also moves where a writer sets the modification time back.
-            #[cfg(unix)]
-            inode: (metadata.dev(), metadata.ino(), metadata.ctime(), metadata.ctime_nsec()),
-        }
+        let (inode, changed) = {
+            use std::os::unix::fs::MetadataExt as _;
+            ((metadata.dev(), metadata.ino()), (metadata.ctime(), metadata.ctime_nsec()))
+        };
+        #[cfg(not(unix))]
+        let (inode, changed) = ((0, 0), (0, 0));
+        Self { len: metadata.len(), modified, inode, changed }
+    }
+
+    /// Whether nothing but the inode was changed: a link to it was made, say.
+    pub(super) fn is_same_file(&self, other: &Self) -> bool {
+        Self { changed: other.changed, ..*self } == *other
     }
 }
 

@@ -60,6 +60,8 @@ pub(super) struct Node {
     /// Pieces delivered: who sent them, for which wants.
     pub(super) got: Vec<(Digest, Vec<u8>, u32, Vec<u32>)>,
     pub(super) said: Vec<ToWorker>,
+    /// Roots that the worker was told of, and by whom.
+    pub(super) roots: Vec<(u32, String)>,
     /// What a node without a mesh has heard.
     pub(super) heard: Vec<Message>,
     /// Bytes that it sends in a millisecond.
@@ -168,6 +170,7 @@ impl World {
             store: BTreeMap::new(),
             got: Vec::new(),
             said: Vec::new(),
+            roots: Vec::new(),
             heard: Vec::new(),
             rate: 2_000,
             dead: false,
@@ -499,6 +502,7 @@ impl World {
             }
             Output::Text { socket, text } => self.at_tracker(node, socket, &text),
             Output::Disconnect { .. } => self.nodes[node].socket = None,
+            Output::Root { peer, text } => self.nodes[node].roots.push((peer, text)),
             Output::Worker(message) => {
                 // What is said must survive the port.
                 assert_eq!(ToWorker::decode(&message.encode()), Ok(message.clone()));
