@@ -178,6 +178,8 @@ impl World {
             Output::Connect { socket, .. } => self.connect_tracker(number, socket),
             Output::Text { text, .. } => self.say_to_tracker(number, text),
             Output::Disconnect { .. } => self.disconnect_tracker(number),
+            // Browsers here follow a version when they open a page.
+            Output::Root { .. } => {}
             Output::Worker(message) => self.heard(number, message),
         }
     }

@@ -73,7 +73,7 @@ impl World {
                 });
                 browser.work.push_back((file, Input::Read(at, body)));
             }
-            Output::Ask(pieces) => self.want(number, file, &pieces),
+            Output::Ask(_, pieces) => self.want(number, file, &pieces),
             Output::Cancel(pieces) => self.cancel(number, file, &pieces),
             Output::Fetch { run, pieces, .. } => {
                 let revision = browser.seen.get(&file).copied().unwrap_or_default();
