@@ -38,7 +38,7 @@ mod tracker;
 mod worker;
 mod world;
 
-pub use figures::{Figures, Group, Stretch, Tally};
+pub use figures::{Cause, Figures, Group, Stretch, Tally};
 pub use scenario::{
     BUILT_IN, BadScenario, Cost, Flash, LinkClass, Misbehaving, Nat, Network, Order, OriginShape, Scenario, SiteShape,
     TrackerShape, Update, Visitors,

@@ -1,5 +1,6 @@
 //! `peerage simulate`: what the swarm saves, and what it costs, before there is one.
 
+mod plot;
 mod report;
 mod sweep;
 mod table;
@@ -97,7 +98,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let took = began.elapsed();
     let sweep = args.sweep.then(|| sweep::sweep(&scenario, published.as_deref(), args.seed, !args.json));
     if let Some(file) = &args.report {
-        let page = report::page(&name, &summary, sweep.as_deref().unwrap_or_default());
+        let page = report::page(&name, &scenario, &summary, sweep.as_deref().unwrap_or_default());
         std::fs::write(file, page).with_context(|| format!("cannot write {}", file.display()))?;
     }
     if args.json {

@@ -16,6 +16,19 @@ pub enum Group {
     Misbehaving,
 }
 
+/// Why the origin was asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Cause {
+    /// No worker stood before the page yet: the first load of a first visit, and what is asked for until it is installed.
+    Uncontrolled,
+    /// The visitor had no neighbour, or the file is not shared.
+    Alone,
+    /// No neighbour held it, or none would give it.
+    NotHeld,
+    /// It was on its way from a neighbour, late.
+    Late,
+}
+
 /// Figures of one group of visitors, in bytes where nothing else is said.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Tally {
@@ -38,6 +51,8 @@ pub struct Tally {
     pub peer: u64,
     /// What the origin sent of the site's files, used or not.
     pub origin: u64,
+    /// What the origin was asked for, by [`Cause`].
+    pub causes: [u64; 4],
     /// What the origin sent of Peerage's own: the worker, its bundle, manifests.
     pub overhead: u64,
     /// What was received and could not be used.
@@ -60,6 +75,9 @@ impl Tally {
         self.peer += other.peer;
         self.origin += other.origin;
         self.overhead += other.overhead;
+        for (sum, more) in self.causes.iter_mut().zip(other.causes) {
+            *sum += more;
+        }
         self.wasted += other.wasted;
         self.uploaded += other.uploaded;
         self.delays.extend(&other.delays);

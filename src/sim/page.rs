@@ -5,6 +5,7 @@
 
 use super::browser::{Request, Visit};
 use super::chance::{self, stream};
+use super::figures::Cause;
 use super::link::{End, Load, Parcel};
 use super::origin::Purpose;
 use super::queue::Micros;
@@ -91,6 +92,7 @@ impl World {
             let epoch = self.browsers[number as usize].epoch;
             self.queue.at(self.now + CACHED, Event::Done(number, epoch, request));
         } else {
+            self.figures.tally(group).causes[Cause::Uncontrolled as usize] += bytes;
             self.ask_origin(number, bytes, Purpose::Plain { request, file, revision });
         }
     }

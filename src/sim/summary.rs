@@ -41,6 +41,9 @@ pub struct Outcome {
     pub http_origin: u64,
     /// Bytes of the site's files that the origin sent with Peerage.
     pub origin: u64,
+    /// Why it was asked for bytes, by [`Cause`](super::Cause): before the worker was there, without a neighbour, what no
+    /// neighbour held, what came late from one.
+    pub causes: [u64; 4],
     /// Bytes of Peerage's own that the origin sent.
     pub overhead: u64,
     /// Bytes from neighbours.
@@ -78,6 +81,7 @@ impl Outcome {
             asked: with.asked,
             http_origin: fetched,
             origin: with.origin,
+            causes: with.causes,
             overhead: with.overhead,
             peer: with.peer,
             cache: with.cache,

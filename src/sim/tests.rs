@@ -20,7 +20,8 @@ fn check_books(summary: &Summary) {
     assert!(came as f64 >= 0.97 * all.asked as f64, "{came} of {}", all.asked);
     assert!(all.peer <= all.uploaded + all.wasted, "{} from peers, {} given", all.peer, all.uploaded);
     let told: u64 = summary.timeline.iter().map(|s| s.origin).sum();
-    assert_eq!(told, all.origin + all.overhead);
+    // Those who misbehave are told of in no group.
+    assert!(told >= all.origin + all.overhead, "{told}");
 }
 
 #[test]
@@ -60,4 +61,74 @@ fn nobody_connects_through_a_firewall_without_udp() {
     assert!(summary.connections.0 > 0);
     assert_eq!(summary.connections.0, summary.connections.1);
     assert_eq!(summary.all.peer, 0);
+}
+
+#[test]
+fn a_day_of_a_popular_game() {
+    // A quarter of a day at twice the rate.
+    let set = |consent| [("visitors.count", "400"), ("hours", "6"), ("visitors.consent", consent)];
+    let summary = simulate(&scenario("game-2010", &set("1")), 1);
+    check_books(&summary);
+    assert_eq!(summary.timeline.iter().map(|s| s.origin).sum::<u64>(), summary.all.origin + summary.all.overhead);
+    let own = &summary.consenting;
+    assert!(own.offload > 0.7, "{}", own.offload);
+    assert!(own.eligible > 0.8, "{}", own.eligible);
+    assert!(own.waste < 0.03, "{}", own.waste);
+    // Hedging is for a mesh that stalls, and here none does.
+    let [_, _, not_held, late] = own.causes;
+    assert!(late * 5 < not_held, "{:?}", own.causes);
+
+    let few = simulate(&scenario("game-2010", &set("0.1")), 1);
+    check_books(&few);
+    assert!(few.all.offload < 0.15, "who does not consent takes from the origin: {}", few.all.offload);
+    assert!((few.declining.offload).abs() < 0.03, "and fares as before: {}", few.declining.offload);
+}
+
+#[test]
+fn misbehaving_peers_are_found_out_and_cost_little() {
+    let summary = simulate(&scenario("misbehaving", &[("visitors.count", "100")]), 1);
+    check_books(&summary);
+    let corrupt = summary.dropped.iter().find(|(why, _)| why == "corrupt").map_or(0, |(_, n)| *n);
+    assert!(summary.rejected > 0 && corrupt > 0);
+    let others: u64 = summary.dropped.iter().map(|(_, n)| n).sum::<u64>() - corrupt;
+    assert_eq!(others, 0, "nobody is dropped for what an honest peer does: {:?}", summary.dropped);
+    let own = &summary.consenting;
+    assert!(own.offload > 0.5 && own.waste < 0.05, "{} {}", own.offload, own.waste);
+}
+
+#[test]
+fn a_dead_tracker_holds_nothing_up_and_meshes_form_again_when_it_is_back() {
+    let summary = simulate(&scenario("dead-tracker", &[("visitors.count", "150")]), 1);
+    check_books(&summary);
+    let per_mesh = |from: usize, to: usize| {
+        let of = &summary.timeline[from..to];
+        let links: u32 = of.iter().map(|s| s.neighbours).sum();
+        f64::from(links) / f64::from(of.iter().map(|s| s.meshed).sum::<u32>())
+    };
+    // Of 96 stretches it is dead in the 48th to the 72nd.
+    let (before, dead, after) = (per_mesh(36, 48), per_mesh(62, 72), per_mesh(84, 96));
+    assert!(dead < 0.7 * before && after > 1.5 * dead, "{before} {dead} {after}");
+    let without = simulate(&scenario("dead-tracker", &[("visitors.count", "150"), ("tracker.dead", "[]")]), 1);
+    assert!(without.all.offload > summary.all.offload);
+}
+
+#[test]
+fn a_new_version_spreads_with_navigations_and_costs_its_changed_pieces() {
+    let summary = simulate(&scenario("version", &[("visitors.count", "150")]), 1);
+    check_books(&summary);
+    let newest = |at: usize| f64::from(summary.timeline[at].newest) / f64::from(summary.timeline[at].online);
+    // Of 96 stretches the 32nd and the 64th begin with a version.
+    assert_eq!(newest(31), 1.0);
+    assert!(newest(33) < 0.5 && newest(62) > 0.8, "{} {}", newest(33), newest(62));
+    let all = &summary.all;
+    assert!(all.peer + all.origin < all.http_origin, "what a version did not change is not fetched again");
+}
+
+#[test]
+fn many_small_files_do_not_pay_and_are_not_held_up() {
+    let summary = simulate(&scenario("wikipedia-small", &[("visitors.count", "300")]), 1);
+    check_books(&summary);
+    let all = &summary.all;
+    assert!(all.offload < 0.0, "{}", all.offload);
+    assert!(all.delay_ms.p50 < 1.1 * all.http_delay_ms.p50 && all.delay_ms.p95 < 1.1 * all.http_delay_ms.p95);
 }

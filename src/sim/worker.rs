@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use super::browser::{Open, Request, Want};
+use super::figures::Cause;
 use super::origin::Purpose;
 use super::site::Body;
 use super::world::World;
@@ -90,6 +91,17 @@ impl World {
                     }
                     browser.work.push_back((file, Input::Ended(run, Ok(()))));
                     return;
+                }
+                let node = browser.node.as_ref().filter(|node| node.neighbours > 0 && is_shared(file));
+                let causes = &mut self.figures.tally(group).causes;
+                for piece in &open.pieces[pieces.clone()] {
+                    let is_wanted = |w: &Want| w.file == file && w.pieces.contains_key(&piece.digest);
+                    let cause = match node {
+                        None => Cause::Alone,
+                        Some(node) if node.wants.values().any(is_wanted) => Cause::Late,
+                        Some(_) => Cause::NotHeld,
+                    };
+                    causes[cause as usize] += u64::from(piece.len);
                 }
                 let answer = self.ask_origin(number, bytes, Purpose::Run { file, run, pieces, arrived: 0 });
                 if let Some(open) = self.browsers[number as usize].files.get_mut(&file) {

@@ -376,7 +376,7 @@ impl World {
     /// When a downlink has taken in `bytes` that have come to it now; `None` where that is now.
     pub(super) fn downlink(&mut self, number: u32, bytes: u32) -> Option<Micros> {
         let browser = &mut self.browsers[number as usize];
-        if bytes <= SHORT && browser.down_free <= self.now {
+        if bytes <= SHORT && browser.down_free < self.now {
             return None;
         }
         let takes = (f64::from(bytes) / browser.traits.down).ceil() as Micros;

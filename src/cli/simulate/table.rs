@@ -42,27 +42,16 @@ pub(super) fn table(name: &str, summary: &Summary, took: Duration) -> String {
     line(&mut out, "given by a visitor", &said);
     let groups = [("with consent", &summary.consenting), ("without", &summary.declining), ("all", &summary.all)];
     let groups: Vec<_> = groups.into_iter().filter(|(_, o)| o.visits > 0).collect();
-    let row = |out: &mut String, what: &str, cell: &dyn Fn(&Outcome) -> String| {
-        let _ = write!(out, "\n{what:<34}");
-        for (_, outcome) in &groups {
-            let _ = write!(out, "{:>16}", cell(outcome));
-        }
-    };
     let _ = write!(out, "\n\n{:<34}", "");
     for (name, _) in &groups {
         let _ = write!(out, "{name:>16}");
     }
-    row(&mut out, "visits", &|o| HumanCount(o.visits).to_string());
-    row(&mut out, "origin, browsers' caches alone", &|o| HumanBytes(o.http_origin).to_string());
-    row(&mut out, "origin, with Peerage", &|o| HumanBytes(o.origin + o.overhead).to_string());
-    row(&mut out, "  of it Peerage's own", &|o| HumanBytes(o.overhead).to_string());
-    row(&mut out, "from peers", &|o| HumanBytes(o.peer).to_string());
-    row(&mut out, "for nothing", &|o| percent(o.waste));
-    row(&mut out, "asked for with a neighbour", &|o| percent(o.eligible));
-    row(&mut out, "taken off the origin", &|o| percent(o.offload));
-    row(&mut out, "delay, median", &|o| delays(o.delay_ms.p50, o.http_delay_ms.p50));
-    row(&mut out, "delay, 95 % at most", &|o| delays(o.delay_ms.p95, o.http_delay_ms.p95));
-    row(&mut out, "delay, 99 % at most", &|o| delays(o.delay_ms.p99, o.http_delay_ms.p99));
+    for (what, cell) in rows() {
+        let _ = write!(out, "\n{what:<34}");
+        for (_, outcome) in &groups {
+            let _ = write!(out, "{:>16}", cell(outcome));
+        }
+    }
     let failed = summary.all.failed;
     if failed > 0 {
         let _ = write!(out, "\n{failed} requests failed");
@@ -77,6 +66,30 @@ pub(super) fn table(name: &str, summary: &Summary, took: Duration) -> String {
     );
     out
 }
+
+/// What is said of each group of visitors; what belongs to the row before begins with spaces.
+pub(super) fn rows() -> Vec<Row> {
+    vec![
+        ("visits", |o| HumanCount(o.visits).to_string()),
+        ("origin, browsers' caches alone", |o| HumanBytes(o.http_origin).to_string()),
+        ("origin, with Peerage", |o| HumanBytes(o.origin + o.overhead).to_string()),
+        ("  of it Peerage's own", |o| HumanBytes(o.overhead).to_string()),
+        ("  before the worker was there", |o| HumanBytes(o.causes[0]).to_string()),
+        ("  without a neighbour", |o| HumanBytes(o.causes[1]).to_string()),
+        ("  no neighbour held it", |o| HumanBytes(o.causes[2]).to_string()),
+        ("  late from a neighbour", |o| HumanBytes(o.causes[3]).to_string()),
+        ("from peers", |o| HumanBytes(o.peer).to_string()),
+        ("for nothing", |o| percent(o.waste)),
+        ("asked for with a neighbour", |o| percent(o.eligible)),
+        ("taken off the origin", |o| percent(o.offload)),
+        ("delay, median", |o| delays(o.delay_ms.p50, o.http_delay_ms.p50)),
+        ("delay, 95 % at most", |o| delays(o.delay_ms.p95, o.http_delay_ms.p95)),
+        ("delay, 99 % at most", |o| delays(o.delay_ms.p99, o.http_delay_ms.p99)),
+    ]
+}
+
+/// A row's name, and its cell for a group.
+type Row = (&'static str, fn(&Outcome) -> String);
 
 /// What varies with what.
 pub(super) fn sweep(points: &[Point]) -> String {
