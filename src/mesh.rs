@@ -38,11 +38,11 @@ pub use doors::{Config, Input, Output};
 
 use download::Downloads;
 use gossip::Gossip;
-use links::{Links, Offer};
+use links::Links;
 use membership::Membership;
 use neighbour::{DEAD_MS, GOSSIP_COST, MAX_HAVE, Neighbour, PING_MS, Wanted};
 use signal::Relays;
-use tracker::{Event, Tracker};
+use tracker::Tracker;
 use upload::Uploads;
 
 /// Neighbours that are sought with urgency: HyParView's active view for some 10,000 nodes, and enough sources for one
@@ -335,25 +335,6 @@ impl Mesh {
         }
         offers.truncate(lacking);
         self.tracker.announce(&offers, now, &mut self.outbox);
-    }
-
-    /// A tracker has introduced a peer.
-    fn introduced(&mut self, event: Option<Event>, now: Millis) {
-        match event {
-            Some(Event::Offer { from, id, sdp }) => {
-                let here = self.neighbours.len() + self.links.connecting();
-                // One that offers again while we still hear it has made its offers to whom it may concern.
-                let near = self.neighbours.values().any(|n| n.node == from && now.since(n.heard) <= PING_MS);
-                let welcome = from != self.node && !near && !self.is_banned(from) && !self.links.knows(from);
-                if welcome && (here < ACCEPT || self.make_room(now)) {
-                    self.links.accept(Offer { from, id, via: None, sdp }, now, &mut self.outbox);
-                }
-            }
-            Some(Event::Answer { from, id, sdp }) if from != self.node && !self.is_banned(from) => {
-                self.links.answered(from, id, sdp, now, &mut self.outbox);
-            }
-            Some(Event::Answer { .. }) | None => {}
-        }
     }
 
     /// Says hello.

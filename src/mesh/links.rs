@@ -150,7 +150,7 @@ impl Links {
     }
 
     /// Takes back what was offered to the peers that `which` names (by offer, peer and time): who they were.
-    pub(super) fn release(&mut self, which: impl Fn(OfferId, NodeId, Millis) -> bool) -> Option<NodeId> {
+    pub(super) fn release(&mut self, which: &dyn Fn(OfferId, NodeId, Millis) -> bool) -> Option<NodeId> {
         self.links.values_mut().find_map(|link| match (&link.stage, link.peer) {
             (Stage::Offered { id, until, .. }, Some(peer)) if which(*id, peer, *until) => link.peer.take(),
             _ => None,

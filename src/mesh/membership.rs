@@ -11,11 +11,13 @@
 //! that does not answer is left alone for a while. Up to [`TARGET`] an offer is urgent, and taken by whoever has room or can
 //! make it, by parting from a neighbour that both sides can spare. From there to [`WIDE`] offers come one at a time, and
 //! only who has less than [`LOOSE`] takes them. So all have some neighbours in hand when half of the swarm leaves at once,
-//! newcomers find room with those who came first, and nobody's neighbours are only those who came when they did.
+//! and newcomers find room with those who came first. Those far away are asked first, or else a swarm would be a chain of
+//! cliques in the order in which its members came.
 
 use std::collections::VecDeque;
 
 use super::links::SPENT;
+use super::neighbour::Neighbour;
 use super::tracker::jittered;
 use super::{ACCEPT, MAX_REMEMBERED, Mesh, Output, TARGET};
 use crate::Millis;
@@ -29,6 +31,9 @@ pub(super) const WIDE: usize = 8;
 /// that, and so on. It is what keeps a swarm from being a chain of acquaintances in the order in which they came.
 pub(super) const LOOSE: usize = 10;
 const MIX_MS: u64 = 60_000;
+
+/// Nodes that may be asked at leisure, one after the other, after each shuffle.
+const TRIES: u32 = 3;
 
 /// The passive view, and how much of it may hang on one neighbour.
 const MAX_PASSIVE: usize = 30;
@@ -48,6 +53,12 @@ const SHUFFLE_MS: (u64, u64) = (4_000, 30_000);
 
 /// After a neighbour is gained or lost a shuffle comes this soon: others are just losing or gaining the same.
 const SOON_MS: u64 = 400;
+
+/// With fewer neighbours than this the next is whoever can be had: the way to those far away breaks most easily.
+const SURE: usize = 3;
+
+/// The oldest neighbours are kept, so that nobody can replace all of them by many names.
+const OLDEST: usize = 3;
 
 /// Two neighbours part only where they have this many in common.
 const COMMON: usize = 2;
@@ -81,8 +92,8 @@ pub(super) struct Membership {
     calm: u32,
     /// Nodes that did not connect since one did.
     failures: u32,
-    /// One more neighbour may be asked for although there are enough.
-    leisure: bool,
+    /// How many may be asked although there are enough neighbours.
+    leisure: u32,
     /// When the next one is asked for although there are many, and how often that was done.
     mix: Millis,
     mixed: u32,
@@ -175,7 +186,10 @@ impl Membership {
                 *old = new;
             }
         } else if self.passive.len() >= MAX_PASSIVE {
-            let at = rng.below(MAX_PASSIVE as u64) as usize;
+            // The nearer of two goes: the near are many, and heard of again.
+            let mut any = || rng.below(MAX_PASSIVE as u64) as usize;
+            let (one, other) = (any(), any());
+            let at = if self.passive[other].hops < self.passive[one].hops { other } else { one };
             self.passive[at] = new;
         } else {
             self.passive.push(new);
@@ -205,7 +219,7 @@ impl Mesh {
     /// Offers that nodes of the passive view are waiting for, if those are asked first.
     pub(super) fn wanted(&self) -> usize {
         let here = self.count() + self.links.connecting();
-        let more = if here < TARGET { TARGET - here } else { usize::from(here < LOOSE && self.membership.leisure) };
+        let more = if here < TARGET { TARGET - here } else { usize::from(here < LOOSE && self.membership.leisure > 0) };
         if more == 0 { 0 } else { more.min(self.candidates().len() + self.links.asked()) }
     }
 
@@ -217,7 +231,7 @@ impl Mesh {
     /// Shuffles, and asks nodes of the passive view to connect.
     pub(super) fn mingle(&mut self, now: Millis) {
         self.membership.expire(now);
-        while let Some(node) = self.links.release(|_, _, until| until <= now) {
+        while let Some(node) = self.links.release(&|_, _, until| until <= now) {
             self.membership.failed(node, now);
         }
         if self.shuffle_at().is_some_and(|at| at <= now) {
@@ -227,8 +241,9 @@ impl Mesh {
             let wait = if lacks { SHUFFLE_MS.0 << self.membership.calm.min(5) } else { SHUFFLE_MS.1 };
             self.membership.calm += 1;
             let enough = self.count() >= WIDE;
-            self.membership.leisure = !enough || self.membership.mix <= now;
-            if enough && self.membership.leisure {
+            self.membership.leisure = if enough { 0 } else { TRIES };
+            if enough && self.membership.mix <= now {
+                self.membership.leisure = TRIES;
                 self.membership.mix = now + (MIX_MS << self.membership.mixed.min(6));
                 self.membership.mixed += 1;
             }
@@ -241,13 +256,14 @@ impl Mesh {
             if candidates.is_empty() {
                 break;
             }
-            // The farther of two: who connects to the neighbours of neighbours alone ends among themselves.
-            let mut any = || candidates[self.rng.below(candidates.len() as u64) as usize];
-            let (one, other) = (any(), any());
-            let Candidate { node, via, .. } = if one.hops < other.hops { other } else { one };
-            let Some((id, sdp)) = self.links.ask(node, now) else { break };
+            // One of the farthest: who connects to the neighbours of neighbours alone ends among themselves.
             let urgent = self.count() + self.links.connecting() < TARGET;
-            self.membership.leisure = false;
+            let near = self.count() < SURE;
+            let far = candidates.iter().map(|c| c.hops).max().unwrap_or(0);
+            let far: Vec<Candidate> = candidates.into_iter().filter(|c| near || c.hops == far).collect();
+            let Candidate { node, via, .. } = far[self.rng.below(far.len() as u64) as usize];
+            let Some((id, sdp)) = self.links.ask(node, now) else { break };
+            self.membership.leisure = self.membership.leisure.saturating_sub(1);
             let signal = Signal { kind: Kind::Offer { urgent }, ttl: MAX_HOPS, id, from: self.node, to: node, sdp };
             self.send(via, &Message::Signal(signal));
         }
@@ -279,8 +295,7 @@ impl Mesh {
             }
         }
         for known in &shuffle.known {
-            let near = self.neighbours.values().any(|n| n.node == known.node);
-            if known.node != self.node && !near && !self.is_banned(known.node) {
+            if !self.is_near(known.node, u64::MAX, now) {
                 self.membership.learn(conn, known, now, &mut self.rng);
             }
         }
@@ -306,7 +321,8 @@ impl Mesh {
 
     /// Parts from a neighbour that can be spared, for one who lacks neighbours; whether there is one.
     pub(super) fn make_room(&mut self, now: Millis) -> bool {
-        let spare = self.neighbours.iter().find(|(_, n)| n.spare && n.is_idle()).map(|(&c, n)| (c, n.node));
+        let spare = |(_, n): &(&u32, &Neighbour)| n.spare && n.is_idle();
+        let spare = self.neighbours.iter().skip(OLDEST).find(spare).map(|(&c, n)| (c, n.node));
         let Some((conn, node)) = spare.filter(|_| self.links.made() < SPENT / 2) else { return false };
         self.membership.leave(node, now);
         self.part(conn);

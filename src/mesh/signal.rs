@@ -11,11 +11,11 @@
 
 use super::links::Offer;
 use super::membership::{LOOSE, MAX_HOPS};
-use super::neighbour::{Bucket, PING_MS};
-use super::tracker::OfferId;
+use super::neighbour::{Bucket, Neighbour, PING_MS};
+use super::tracker::{Event, OfferId};
 use super::{ACCEPT, Mesh};
 use crate::Millis;
-use crate::wire::{Kind, MAX_DESCRIPTION, Message, Signal};
+use crate::wire::{Kind, MAX_DESCRIPTION, Message, NodeId, Signal};
 
 /// How long the answer to an offer is waited for: longer than the offering side does.
 const RELAY_MS: u64 = 15_000;
@@ -54,6 +54,34 @@ impl Relays {
 }
 
 impl Mesh {
+    /// A tracker has introduced a peer.
+    pub(super) fn introduced(&mut self, event: Option<Event>, now: Millis) {
+        match event {
+            Some(Event::Offer { from, id, sdp }) => {
+                if !self.links.knows(from) && self.welcomes(from, now) {
+                    self.links.accept(Offer { from, id, via: None, sdp }, now, &mut self.outbox);
+                }
+            }
+            Some(Event::Answer { from, id, sdp }) if from != self.node && !self.is_banned(from) => {
+                self.links.answered(from, id, sdp, now, &mut self.outbox);
+            }
+            Some(Event::Answer { .. }) | None => {}
+        }
+    }
+
+    /// Whether one who lacks neighbours, as far as is known, is taken.
+    fn welcomes(&mut self, from: NodeId, now: Millis) -> bool {
+        // One that offers again while we still hear it has made its offers to whom it may concern.
+        let here = self.neighbours.len() + self.links.connecting();
+        !self.is_near(from, PING_MS, now) && (here < ACCEPT || self.make_room(now))
+    }
+
+    /// It is us, or a neighbour that has not been silent for longer than that, or is to be none.
+    pub(super) fn is_near(&self, node: NodeId, silent: u64, now: Millis) -> bool {
+        let heard = |n: &Neighbour| n.node == node && now.since(n.heard) <= silent;
+        node == self.node || self.neighbours.values().any(heard) || self.is_banned(node)
+    }
+
     /// A neighbour brings an offer or an answer.
     pub(super) fn signal(&mut self, conn: u32, signal: Signal, now: Millis) {
         self.relays.open.retain(|r| r.until > now);
@@ -83,7 +111,7 @@ impl Mesh {
                 }
                 let Signal { kind, id, from, sdp, .. } = signal;
                 if kind == Kind::Refusal {
-                    if let Some(node) = self.links.release(|offer, _, _| offer == id) {
+                    if let Some(node) = self.links.release(&|offer, _, _| offer == id) {
                         self.membership.failed(node, now);
                     }
                 } else if self.links.awaits(id, from) && !self.is_banned(from) {
@@ -96,19 +124,18 @@ impl Mesh {
     /// An offer for us; whether it is taken.
     fn offered(&mut self, conn: u32, urgent: bool, signal: Signal, now: Millis) -> bool {
         let Signal { id, from, sdp, .. } = signal;
-        let here = self.neighbours.len() + self.links.connecting();
-        let near = self.neighbours.values().any(|n| n.node == from && now.since(n.heard) <= PING_MS);
-        if from == self.node || near || self.is_banned(from) || here >= LOOSE && !urgent {
+        if !urgent && self.neighbours.len() + self.links.connecting() >= LOOSE {
             return false;
         }
         if self.links.knows(from) {
             // Both ask each other: the offer of the smaller one counts.
-            if self.node < from || self.links.release(|_, peer, _| peer == from).is_none() {
+            if self.node < from || self.links.release(&|_, peer, _| peer == from).is_none() {
                 return false;
             }
         }
-        (here < ACCEPT || self.make_room(now))
+        !self.is_near(from, PING_MS, now)
             && self.neighbours.get_mut(&conn).is_some_and(|n| n.accept(now))
+            && self.welcomes(from, now)
             && self.links.accept(Offer { from, id, via: Some(conn), sdp }, now, &mut self.outbox)
     }
 

@@ -6,14 +6,14 @@ use super::super::*;
 use super::world::World;
 use crate::wire::{Kind, Signal};
 
-/// `count` visitors who met by a tracker, one a second; the tracker is gone since.
+/// `count` visitors who met by a tracker, one after the other; the tracker is gone since.
 fn orphaned(seed: u64, count: u64) -> World {
     let mut world = World::new();
     for _ in 0..count {
         visitor(&mut world, seed);
-        world.run(1_000);
+        world.run(500);
     }
-    world.run(60_000);
+    world.run(30_000);
     world.stop_tracker();
     world
 }

@@ -94,7 +94,7 @@ pub(super) struct World {
     timers: BTreeSet<(u64, usize)>,
     sequence: u64,
     interval: u64,
-    turn: usize,
+    chance: Rng,
 }
 
 impl World {
@@ -111,7 +111,7 @@ impl World {
             timers: BTreeSet::new(),
             sequence: 0,
             interval: 120,
-            turn: 0,
+            chance: Rng::new(1),
         }
     }
 
@@ -555,7 +555,7 @@ impl World {
         self.handle(node, Input::Buffered { conn, bytes: buffered });
     }
 
-    /// The tracker, as WebTorrent's are: an offer to each of as many others, answers to whom they name.
+    /// The tracker, as WebTorrent's are: an offer to each of as many others, whoever they are, answers to whom they name.
     fn at_tracker(&mut self, node: usize, socket: u32, text: &str) {
         let message: Value = serde_json::from_str(text).expect("a mesh writes JSON");
         if !self.tracker_up || self.nodes[node].socket != Some(socket) {
@@ -583,13 +583,13 @@ impl World {
             "complete": 0, "incomplete": others.len() + 1});
         self.later(2, node, Event::Input(Input::SocketText { socket, text: reply.to_string() }));
         let offers = message["offers"].as_array().cloned().unwrap_or_default();
-        for (offer, at) in offers.iter().zip(0..others.len()) {
-            let to = others[(self.turn + at) % others.len()];
+        let mut others = others;
+        for offer in offers.into_iter().take(others.len()) {
+            let to = others.swap_remove(self.chance.below(others.len() as u64) as usize);
             let text = relay("offer", &offer["offer_id"], &offer["offer"]).to_string();
             let socket = self.nodes[to].socket.expect("at the tracker");
             self.later(2, to, Event::Input(Input::SocketText { socket, text }));
         }
-        self.turn += offers.len();
     }
 }
 
