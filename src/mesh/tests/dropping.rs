@@ -201,8 +201,8 @@ fn ten_thousand_random_messages_do_no_harm() {
         let stranger = world.raw(b, 100 + round);
         world.tell(stranger, &Message::Have(vec![held.0.prefix()]));
         for _ in 0..100 {
-            let kind = rng.below(15) as u8;
-            let len = [0, 1, 4, 5, 8, 12, 13, 20, 40, 66][rng.below(10) as usize];
+            let kind = rng.below(16) as u8;
+            let len = [0, 1, 4, 5, 8, 12, 13, 20, 24, 40, 62, 66][rng.below(12) as usize];
             let mut bytes: Vec<u8> = (0..len).map(|_| (rng.next_u64() >> 7) as u8 & 3).collect();
             bytes.insert(0, kind);
             world.tell_bytes(stranger, bytes);
