@@ -220,12 +220,12 @@ impl Mesh {
     pub(super) fn wanted(&self) -> usize {
         let here = self.count() + self.links.connecting();
         let more = if here < TARGET { TARGET - here } else { usize::from(here < LOOSE && self.membership.leisure > 0) };
-        if more == 0 { 0 } else { more.min(self.candidates().len() + self.links.asked()) }
+        if more == 0 { 0 } else { more.min(self.candidates().take(more).count() + self.links.asked()) }
     }
 
     /// Nodes that can be asked.
-    fn candidates(&self) -> Vec<Candidate> {
-        self.membership.passive.iter().filter(|c| !self.links.knows(c.node)).copied().collect()
+    fn candidates(&self) -> impl Iterator<Item = Candidate> {
+        self.membership.passive.iter().filter(|c| !self.links.knows(c.node)).copied()
     }
 
     /// Shuffles, and asks nodes of the passive view to connect.
@@ -252,7 +252,7 @@ impl Mesh {
             self.shuffle(conn, false, now);
         }
         while self.wanted() > self.links.asked() {
-            let candidates = self.candidates();
+            let candidates: Vec<Candidate> = self.candidates().collect();
             if candidates.is_empty() {
                 break;
             }
