@@ -1,16 +1,16 @@
 // A site that is cached whole: Peerage beside Workbox's precache, a ten-line cache-first worker, and the HTTP cache alone.
 // All are served by the same plain server, from the same files, to the same browser.
 // usage: node benches/cached-site.mjs [--runs=7] [--cold=10] [--only=NAME,NAME]
-import { cpSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import http from 'node:http';
-import { createRequire } from 'node:module';
+import { cpSync, mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { BROWSERS, option, RUNS, Table } from './measure.mjs';
+import { serve } from './server.mjs';
 import { launch, stopServiceWorkers } from '../tests/browser/lib/browsers.mjs';
 import { publish } from '../tests/browser/lib/peerage.mjs';
 import { temporaryFolder } from '../tests/browser/lib/processes.mjs';
 import { filesBelow, randomBytes, sha256File, writeFiles } from '../tests/browser/lib/site.mjs';
 import { within } from '../tests/browser/lib/wait.mjs';
+import { library, precache } from '../tests/browser/lib/workbox.mjs';
 
 const SMALL = 10_240, BIG = 5 << 20, HUGE = 64 << 20, REPEAT = 3;
 const COLD = Number(option('cold', '10'));
@@ -42,17 +42,10 @@ self.addEventListener('fetch', e => { if (e.request.method === 'GET') e.respondW
 
 /** Workbox's precache as its packages ship it, in one file, as a production build has it. */
 function workbox(folder, list) {
-  const resolve = createRequire(new URL('../tests/package.json', import.meta.url)).resolve;
-  const parts = ['core', 'routing', 'strategies', 'precaching'].map(name => {
-    const home = path.dirname(resolve(`workbox-${name}/package.json`));
-    return readFileSync(path.join(home, 'build', `workbox-${name}.prod.js`), 'utf8').replace(/\/\/# sourceMappingURL.*/, '');
-  });
-  const manifest = list.map(url => ({ url, revision: sha256File(folder, url).slice(0, 32) }));
-  return `${parts.join('\n')}
+  return `${library()}
 self.addEventListener('install', () => self.skipWaiting());
 self.addEventListener('activate', e => e.waitUntil(clients.claim()));
-workbox.precaching.precacheAndRoute(${JSON.stringify(manifest)});
-`;
+${precache(folder, list)}`;
 }
 
 /** The cases: each is a folder of its own, and the worker in it, if any. */
@@ -77,31 +70,6 @@ async function cases() {
   ];
   const only = option('only', '').split(',').filter(name => name !== '');
   return all.filter(({ name }) => only.length === 0 || only.includes(name));
-}
-
-const TYPES = { '.html': 'text/html; charset=utf-8', '.js': 'text/javascript; charset=utf-8', '.wasm': 'application/wasm', '.jws': 'application/jose' };
-
-/** A plain static server. What is addressed or never changes here may be kept for a year; the worker and the root not. */
-function serve(folder) {
-  const server = http.createServer((request, response) => {
-    const name = decodeURIComponent(new URL(request.url, 'http://x').pathname).replace(/\/$/, '/index.html').slice(1);
-    let bytes;
-    try {
-      bytes = readFileSync(path.join(folder, name));
-    } catch {
-      return response.writeHead(404).end();
-    }
-    const fresh = name === 'peerage-sw.js' || name.endsWith('.jws');
-    const etag = `"${bytes.length}-${sha256File(folder, name).slice(0, 8)}"`;
-    if (request.headers['if-none-match'] === etag) return response.writeHead(304, { etag }).end();
-    return response.writeHead(200, {
-      'content-type': TYPES[path.extname(name)] ?? 'application/octet-stream', 'content-length': bytes.length, etag,
-      'cache-control': fresh ? 'no-cache' : 'public, max-age=31536000, immutable',
-    }).end(bytes);
-  });
-  return new Promise(resolve => server.listen(0, '127.0.0.1', () => resolve({
-    url: `http://127.0.0.1:${server.address().port}/`, stop: () => { server.closeAllConnections(); server.close(); },
-  })));
 }
 
 const inPage = {

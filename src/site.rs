@@ -255,6 +255,11 @@ impl Site {
         }
     }
 
+    /// Whether a client was met: it is pinned to a version or to the network.
+    pub fn knows(&self, client: &str) -> bool {
+        self.pins.contains_key(client)
+    }
+
     /// Pins a client.
     pub fn pin(&mut self, client: &str, pin: Pin) {
         if !client.is_empty() {
@@ -381,6 +386,7 @@ mod tests {
         site.pin("new", Pin::Version(6));
         assert_eq!(site.version_for("tab"), Some(5));
         assert_eq!(site.version_for("new"), Some(6));
+        assert_eq!((site.knows("tab"), site.knows("another")), (true, false));
         assert_eq!(site.tidy(|_| true), Vec::<u64>::new());
         assert_eq!(site.tidy(|client| client == "new"), vec![5]);
     }

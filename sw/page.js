@@ -24,6 +24,7 @@
   const REPLY_MS = 5000; // a service worker that must start, compile and read its manifest first answers within this
   const FORGET_MS = 30000; // deleting gigabytes takes longer
   const HELLO_TRIES = 6;
+  const OWN_MS = 1000; // how long after `load` a worker of the site's own is waited for, the first time
   const BEAT_MS = 500; // the leader's heartbeat to the other tabs
   const WATCH_MS = 250; // how often the others look at it
   const DOUBT_MS = 900; // silence after which they ask: answering is not throttled in a hidden tab, timers are
@@ -105,7 +106,10 @@
 
   let registration = null;
 
-  /** Peerage's own worker: the page's controller, or one that is active but does not control this page yet. */
+  /**
+   * The site's worker: Peerage's own script where it controls this page, else what is active in our scope, whatever its
+   * script (the site's own may import ours), whether it controls this page yet or not.
+   */
   function worker() {
     const controller = navigator.serviceWorker.controller;
     return controller?.scriptURL === WORKER ? controller : registration?.active;
@@ -189,13 +193,25 @@
       workers.startMessages();
       // What the site registered stays as it is: registering with other options would have the browser fetch the script
       // anew each time, and fail offline; and a worker of the site's own that imports ours must not be replaced.
-      registration = await workers.getRegistration(SCOPE);
-      if (registration?.scope !== SCOPE) registration = await workers.register(trusted(WORKER), { scope: SCOPE });
+      registration = (await registered()) || (await registeredLater());
+      if (!registration) registration = await workers.register(trusted(WORKER), { scope: SCOPE });
       await activated(registration);
     } catch (error) {
       return giveUp("the service worker could not be registered: " + error.message);
     }
     await refresh();
+  }
+
+  async function registered() {
+    const found = await navigator.serviceWorker.getRegistration(SCOPE);
+    return found?.scope === SCOPE ? found : null;
+  }
+
+  /** A site registers its own worker when its page has loaded, or has begun to: that can't be seen before it is there. */
+  async function registeredLater() {
+    if (document.readyState !== "complete") await once(window, "load");
+    await Promise.race([navigator.serviceWorker.ready, new Promise((resolve) => setTimeout(resolve, OWN_MS))]);
+    return registered();
   }
 
   function once(target, type) {
@@ -212,7 +228,8 @@
 
   function onWorkerMessage(event) {
     const message = event.data;
-    if (event.source?.scriptURL !== WORKER || !message?.peerage) return;
+    // On a host of several sites their workers reach this page, too.
+    if (!message?.peerage || !event.source || event.source.scriptURL !== worker()?.scriptURL) return;
     if (message.peerage === "port?") {
       // It was stopped and has woken: its end of the old port went with it.
       mesh?.connect(event.source);

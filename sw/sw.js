@@ -5,6 +5,11 @@
 (() => {
   "use strict";
   const SCOPE = new URL("./", self.location.href);
+  /**
+   * A worker of the site's own imports this script. It stays the master of its life: its handlers are asked first, it
+   * takes over when it wants to, and what fails in here is not its failure.
+   */
+  const IS_GUEST = self.location.pathname !== new URL("peerage-sw.js", SCOPE).pathname;
   const CACHE = `peerage:${SCOPE.pathname}:${PEERAGE.site}`;
   const INCLUDE = PEERAGE.scope.regex.include.map((source) => new RegExp(source));
   const EXCLUDE = PEERAGE.scope.regex.exclude.map((source) => new RegExp(source));
@@ -70,7 +75,7 @@
       const bytes = await bundled(PEERAGE.wasm);
       const glue = peerageGlue();
       await glue({ module_or_path: await WebAssembly.compile(bytes) });
-      return glue.start_worker(PEERAGE, SCOPE.href, CACHE, (message) => onTrap(new Error(message)), () => hot.cool());
+      return glue.start_worker({ ...PEERAGE, guest: IS_GUEST }, SCOPE.href, CACHE, (message) => onTrap(new Error(message)), () => hot.cool());
     })();
     // A boot that failed (no network, a half-finished upload) is tried again by the next request.
     fresh.worker.catch(() => {
@@ -200,15 +205,20 @@
     await event.addRoutes({ condition: { not: within }, source: "network" });
   }
 
+  async function install() {
+    if (await isRetired()) throw new Error("this site no longer uses Peerage");
+    const files = [PEERAGE.wasm, PEERAGE.page, PEERAGE.mesh, PEERAGE.inspector];
+    await Promise.all(files.map(bundled));
+    await call((worker) => worker.install());
+  }
+
   self.addEventListener("install", (event) => {
+    if (IS_GUEST) return event.waitUntil(install().catch((error) => console.warn("peerage: not installed:", error)));
     event.waitUntil(
       (async () => {
         // A browser that knows other conditions than these asks the worker.
         if (event.addRoutes) await route(event).catch((error) => console.info("peerage: no static routes:", error));
-        if (await isRetired()) throw new Error("this site no longer uses Peerage");
-        const files = [PEERAGE.wasm, PEERAGE.page, PEERAGE.mesh, PEERAGE.inspector];
-        await Promise.all(files.map(bundled));
-        await call((worker) => worker.install());
+        await install();
         await self.skipWaiting();
       })(),
     );
@@ -218,7 +228,7 @@
     event.waitUntil(
       (async () => {
         await call((worker) => worker.activate()).catch((error) => console.warn("peerage:", error));
-        await self.clients.claim();
+        if (!IS_GUEST) await self.clients.claim();
       })(),
     );
   });
@@ -236,13 +246,22 @@
     return response ?? answer(event);
   }
 
-  self.addEventListener("fetch", (event) => {
+  function onFetch(event) {
     if (!concerns(event.request)) return;
     const known = hot.find(event);
     if (known) keepBooks();
     if (known instanceof Response) event.respondWith(known);
     else event.respondWith(known ? answerFrom(event, known) : answer(event));
-  });
+  }
+
+  self.addEventListener("fetch", onFetch);
+  // Behind the listeners that the rest of the site's script adds: the first that answers is the last that is asked.
+  if (IS_GUEST) {
+    queueMicrotask(() => {
+      self.removeEventListener("fetch", onFetch);
+      self.addEventListener("fetch", onFetch);
+    });
+  }
 
   self.addEventListener("message", (event) => {
     if (typeof event.data?.peerage !== "string") return;

@@ -41,6 +41,8 @@ struct Constants {
     page: String,
     mesh: String,
     inspector: String,
+    /// The worker is the site's own, and imports the script.
+    is_guest: bool,
 }
 
 impl Constants {
@@ -52,6 +54,7 @@ impl Constants {
             page: file("page"),
             mesh: file("mesh"),
             inspector: file("inspector"),
+            is_guest: js::get(constants, "guest").is_truthy(),
         }
     }
 }

@@ -414,19 +414,21 @@ pub(super) fn tell(inner: &'static Inner) {
 /// Sends an event to every page.
 pub(super) fn broadcast(inner: &Inner, kind: &str, detail: JsValue) {
     let message = js::object(&[("peerage", "event".into()), ("type", kind.into()), ("detail", detail)]);
-    let clients = inner.global.clients();
+    let (clients, scope) = (inner.global.clients(), inner.scope.clone());
     js::spawn(async move {
-        let _ = send_all(&clients, &message).await;
+        let _ = send_all(&clients, &scope, &message).await;
     });
 }
 
 /// Sends a message to every page of the site; how many there are.
 pub(super) async fn broadcast_now(inner: &Inner, message: &Object) -> usize {
-    send_all(&inner.global.clients(), message).await
+    send_all(&inner.global.clients(), &inner.scope, message).await
 }
 
-async fn send_all(clients: &web_sys::Clients, message: &Object) -> usize {
-    let list = list(clients, web_sys::ClientType::Window).await;
+async fn send_all(clients: &web_sys::Clients, scope: &str, message: &Object) -> usize {
+    let mut list = list(clients, web_sys::ClientType::Window).await;
+    // Those that it doesn't control may belong to another site on the same host.
+    list.retain(|client| js::text(client, "url").starts_with(scope));
     for client in &list {
         // A page that is closing takes no message.
         let _ = client.unchecked_ref::<web_sys::Client>().post_message(message);

@@ -121,6 +121,12 @@ pub(super) async fn respond(inner: &'static Inner, event: &web_sys::FetchEvent, 
     }
     let candidate = decided.ok()?;
     let client = event.client_id().unwrap_or_default();
+    if inner.constants.is_guest && !client.is_empty() && !inner.site.borrow().knows(&client) {
+        meet(inner, event, &client).await;
+        if !inner.site.borrow().knows(&client) {
+            return None;
+        }
+    }
     let known = inner.site.borrow().version_for(&client)?;
     if !resulting.is_empty() {
         // A worker sees the version that the document which starts it sees.
@@ -172,6 +178,27 @@ async fn navigate(
     };
     inner.pin(resulting, Pin::Version(known));
     serve(inner, Asked { request: &event.request(), number, version: &version, entry, candidate }).await
+}
+
+/// A document that a handler of the site's own answered sees what it would see of the network, the origin's version of
+/// now, and the one that is here where the origin can't be reached. Until that is known its requests pass.
+async fn meet(inner: &'static Inner, event: &web_sys::FetchEvent, client: &str) {
+    let fresh_ms = inner.current().map_or(0, |version| u64::from(version.root.root.policy.fresh_ms));
+    let client = client.to_owned();
+    let met = js::promise(async move {
+        let refreshed = inner.refresh().await;
+        let current = inner.site.borrow().current;
+        let pin = match (refreshed, current) {
+            (Ok(Refreshed::Confirmed | Refreshed::Unreachable), Some(current)) => Pin::Version(current),
+            _ => Pin::Pass,
+        };
+        inner.pin(&client, pin);
+        Ok(JsValue::UNDEFINED)
+    });
+    if event.wait_until(&met).is_ok() {
+        // Neither rejects.
+        let _ = js::wait(Promise::race(&Array::of2(&met, &after(fresh_ms)))).await;
+    }
 }
 
 fn after(ms: u64) -> Promise {

@@ -446,7 +446,7 @@ impl Inner {
         Ok(())
     }
 
-    /// Unregisters this worker and deletes what it stored.
+    /// Deletes what was stored, and unregisters this worker where it is no other's.
     async fn retire(&self) -> Js<Refreshed> {
         /// A page that registers the worker as it loads takes the unregistration back: it is said again after that.
         const AGAIN_MS: [u64; 3] = [0, 2_000, 8_000];
@@ -457,6 +457,9 @@ impl Inner {
         self.cache.clear().await?;
         // Not before: deleting the shim's table could make the cache anew.
         self.cool();
+        if self.constants.is_guest {
+            return Ok(Refreshed::Retired);
+        }
         let registration = self.global.registration();
         js::spawn(async move {
             for ms in AGAIN_MS {

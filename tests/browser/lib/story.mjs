@@ -69,10 +69,10 @@ class Stage {
 
   /**
    * Writes a site (see `writeSite`) and publishes it: a {@link Site}. `at`: it lies in this folder of a larger server;
-   * `copyOf`: it has everything that lies in that folder, too.
+   * `copyOf`: it has everything that lies in that folder, too; `beside`: it shares the server of that site.
    */
-  async site(files, { at = '', copyOf, ...options } = {}) {
-    const site = new Site(this.folder('site'), this.folder('beside'), at);
+  async site(files, { at = '', copyOf, beside, ...options } = {}) {
+    const site = new Site(beside?.root ?? this.folder('site'), this.folder('beside'), at);
     if (copyOf !== undefined) cpSync(copyOf, site.folder, { recursive: true });
     writeSite(site.folder, files);
     await site.publish(options);
