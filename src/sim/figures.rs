@@ -104,6 +104,8 @@ pub struct Stretch {
     pub online: u32,
     /// Those of them whose pages are of the newest version.
     pub newest: u32,
+    /// Those of them whose workers know of the newest version.
+    pub informed: u32,
     /// Those of them who have a mesh.
     pub meshed: u32,
     /// Neighbours of all meshes together.

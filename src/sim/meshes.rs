@@ -7,9 +7,12 @@ use super::link::{Conn, End, Load};
 use super::queue::Micros;
 use super::secs;
 use super::world::{Event, World};
+use crate::digest::Digest;
+use crate::manifest::{FORMAT, Policy, Root};
 use crate::mesh::{Config, Input, Mesh, Output};
 use crate::port::{Held, Limits, ToMesh};
 use crate::sorted::Map;
+use crate::text::Base64;
 use crate::transfer;
 use crate::wire::FRAME_HEAD;
 
@@ -178,9 +181,30 @@ impl World {
             Output::Connect { socket, .. } => self.connect_tracker(number, socket),
             Output::Text { text, .. } => self.say_to_tracker(number, text),
             Output::Disconnect { .. } => self.disconnect_tracker(number),
-            // Browsers here follow a version when they open a page.
-            Output::Root { .. } => {}
+            Output::Root { text, .. } => self.root_heard(number, &text),
             Output::Worker(message) => self.heard(number, message),
+        }
+    }
+
+    /// A neighbour has another version: where it is newer the origin is asked for a word on it.
+    fn root_heard(&mut self, number: u32, text: &str) {
+        let known = self.browsers[number as usize].manifest;
+        let version = (0..=self.newest()).rev().find(|&version| root(version) == text);
+        let Some(version) = version.filter(|&version| known < Some(version)) else { return };
+        let browser = &self.browsers[number as usize];
+        let delay = browser.traits.delay + (self.scenario.origin.distance_ms * 1000.0) as Micros;
+        let answer = (self.scenario.origin.answer_ms * 1000.0) as Micros;
+        self.queue.at(self.now + 2 * delay + answer, Event::Confirmed(number, browser.epoch, version));
+        self.figures.tally(browser.group()).overhead += text.len() as u64;
+        self.figures.at(self.now).origin += text.len() as u64;
+    }
+
+    /// The worker knows of a version, and has the mesh pass it on. Pages take it up when they are opened.
+    pub(super) fn informed(&mut self, number: u32, version: u32) {
+        let browser = &mut self.browsers[number as usize];
+        if browser.manifest < Some(version) {
+            browser.manifest = Some(version);
+            self.tell(number, Input::Worker(ToMesh::Root(root(version))));
         }
     }
 
@@ -214,7 +238,31 @@ impl World {
             browser.store.shared().map(held).collect()
         };
         browser.inbox.push_back(Input::Worker(ToMesh::Holdings { full: true, pieces }));
+        if let Some(version) = browser.manifest {
+            browser.inbox.push_back(Input::Worker(ToMesh::Root(root(version))));
+        }
     }
+}
+
+/// What stands for a version's root: a JWS whose signature is nobody's, which the mesh does not look at.
+fn root(version: u32) -> String {
+    let encode = |bytes: &[u8]| Base64::Url.encode(bytes);
+    let claims = Root {
+        format: FORMAT,
+        site: encode(&SITE),
+        version: u64::from(version) + 1,
+        issued: 0,
+        expires: 0,
+        index: Digest::of(b""),
+        index_bytes: 0,
+        key: 1,
+        files: 0,
+        bytes: 0,
+        policy: Policy::default(),
+        retired: false,
+    };
+    let claims = serde_json::to_vec(&claims).unwrap_or_default();
+    format!("{}.{}.{}", encode(br#"{"alg":"ES256"}"#), encode(&claims), encode(&[0; 64]))
 }
 
 /// The end that a description names.

@@ -65,8 +65,8 @@ fn nobody_connects_through_a_firewall_without_udp() {
 
 #[test]
 fn a_day_of_a_popular_game() {
-    // A quarter of a day at twice the rate.
-    let set = |consent| [("visitors.count", "400"), ("hours", "6"), ("visitors.consent", consent)];
+    // An eighth of a day at nearly the rate.
+    let set = |consent| [("visitors.count", "200"), ("hours", "3"), ("visitors.consent", consent)];
     let summary = simulate(&scenario("game-2010", &set("1")), 1);
     check_books(&summary);
     assert_eq!(summary.timeline.iter().map(|s| s.origin).sum::<u64>(), summary.all.origin + summary.all.overhead);
@@ -98,7 +98,7 @@ fn misbehaving_peers_are_found_out_and_cost_little() {
 
 #[test]
 fn a_dead_tracker_holds_nothing_up_and_meshes_form_again_when_it_is_back() {
-    let summary = simulate(&scenario("dead-tracker", &[("visitors.count", "150")]), 1);
+    let summary = simulate(&scenario("dead-tracker", &[("visitors.count", "120")]), 1);
     check_books(&summary);
     let per_mesh = |from: usize, to: usize| {
         let of = &summary.timeline[from..to];
@@ -108,8 +108,6 @@ fn a_dead_tracker_holds_nothing_up_and_meshes_form_again_when_it_is_back() {
     // Of 96 stretches it is dead in the 48th to the 72nd.
     let (before, dead, after) = (per_mesh(36, 48), per_mesh(62, 72), per_mesh(84, 96));
     assert!(dead < 0.7 * before && after > 1.5 * dead, "{before} {dead} {after}");
-    let without = simulate(&scenario("dead-tracker", &[("visitors.count", "150"), ("tracker.dead", "[]")]), 1);
-    assert!(without.all.offload > summary.all.offload);
 }
 
 #[test]
@@ -120,6 +118,9 @@ fn a_new_version_spreads_with_navigations_and_costs_its_changed_pieces() {
     // Of 96 stretches the 32nd and the 64th begin with a version.
     assert_eq!(newest(31), 1.0);
     assert!(newest(33) < 0.5 && newest(62) > 0.8, "{} {}", newest(33), newest(62));
+    let informed = |at: usize| f64::from(summary.timeline[at].informed) / f64::from(summary.timeline[at].online);
+    // Within a stretch of 37 s most workers know, long before most pages do.
+    assert!(informed(33) > 0.7 && informed(65) > 0.7, "{} {}", informed(33), informed(65));
     let all = &summary.all;
     assert!(all.peer + all.origin < all.http_origin, "what a version did not change is not fetched again");
 }

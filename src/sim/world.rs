@@ -30,6 +30,8 @@ pub(super) enum Event {
     Leave(u32, u32),
     Consent(u32, u32),
     StartMesh(u32, u32),
+    /// The origin has confirmed a version that a neighbour spoke of.
+    Confirmed(u32, u32, u32),
     Tick(u32, u32),
     /// The browser's own cache has answered a request.
     Done(u32, u32, Request),
@@ -144,6 +146,7 @@ impl World {
             Event::Leave(number, epoch) if self.is_on(number, epoch) => self.leave(number),
             Event::Consent(number, epoch) if self.is_on(number, epoch) => self.consent(number),
             Event::StartMesh(number, epoch) if self.is_on(number, epoch) => self.start_mesh(number),
+            Event::Confirmed(number, epoch, version) if self.is_on(number, epoch) => self.informed(number, version),
             Event::Tick(number, epoch) if self.is_on(number, epoch) => self.tick(number),
             Event::Done(number, epoch, request) if self.is_on(number, epoch) => {
                 self.answered(number, request);
@@ -160,6 +163,7 @@ impl World {
             | Event::Leave(..)
             | Event::Consent(..)
             | Event::StartMesh(..)
+            | Event::Confirmed(..)
             | Event::Tick(..)
             | Event::Done(..)
             | Event::Retry(..) => {}
@@ -201,15 +205,17 @@ impl World {
 
     fn sample(&mut self) {
         let newest = self.newest();
-        let (mut current, mut meshed, mut neighbours) = (0, 0, 0);
-        for browser in &self.browsers {
+        let (mut current, mut informed, mut meshed, mut neighbours) = (0, 0, 0, 0);
+        for browser in self.browsers.iter().filter(|b| b.visit.is_some()) {
+            informed += u32::from(browser.manifest == Some(newest));
             current += u32::from(browser.visit.as_ref().is_some_and(|v| v.version == newest));
             meshed += u32::from(browser.node.is_some());
             neighbours += u32::from(browser.neighbours());
         }
         let online = self.online;
         let stretch = self.figures.at(self.now);
-        (stretch.online, stretch.newest, stretch.meshed, stretch.neighbours) = (online, current, meshed, neighbours);
+        (stretch.online, stretch.newest, stretch.informed) = (online, current, informed);
+        (stretch.meshed, stretch.neighbours) = (meshed, neighbours);
     }
 
     /// The newest version that the origin has.

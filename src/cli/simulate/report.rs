@@ -241,21 +241,30 @@ fn causes(summary: &Summary) -> String {
 }
 
 fn propagation(scenario: &Scenario, summary: &Summary) -> Plot {
-    let share = |s: &Stretch| f64::from(s.newest) * 100.0 / f64::from(s.online.max(1));
+    let share = |count: u32, s: &Stretch| f64::from(count) * 100.0 / f64::from(s.online.max(1));
     Plot {
         title: "Propagation of a version",
-        note: "Share of the visitors there whose page is of the newest version. A page keeps its version; a navigation takes the newest. \
+        note: "Share of the visitors there. Neighbours pass a version on to workers; a page keeps its own until the next navigation. \
                Dotted: a version is published."
             .to_owned(),
         x: time(summary),
         y: Axis::linear(100.0, "", |v| format!("{v} %")),
-        series: vec![Series {
-            name: "on the newest version",
-            class: "peer",
-            points: over_time(summary, &summary.timeline, share),
-            filled: true,
-            dotted: false,
-        }],
+        series: vec![
+            Series {
+                name: "worker knows the newest",
+                class: "peer",
+                points: over_time(summary, &summary.timeline, |s| share(s.informed, s)),
+                filled: true,
+                dotted: false,
+            },
+            Series {
+                name: "page is of it",
+                class: "origin",
+                points: over_time(summary, &summary.timeline, |s| share(s.newest, s)),
+                filled: false,
+                dotted: false,
+            },
+        ],
         marks: scenario.updates.iter().map(|u| u.at_s / 3600.0).collect(),
     }
 }
@@ -283,27 +292,29 @@ fn sensitivity(sweep: &[Point]) -> String {
         } else {
             format!("It does not pay at {}.", best.join(", "))
         };
+        let all = Series {
+            name: "all visitors",
+            class: "origin",
+            points: points(|p| p.all.offload.max(0.0) * 100.0),
+            filled: false,
+            dotted: true,
+        };
+        let mut series = vec![Series {
+            name: "offload, with consent",
+            class: "peer",
+            points: points(|p| p.consenting.offload.max(0.0) * 100.0),
+            filled: false,
+            dotted: true,
+        }];
+        if all.points != series[0].points {
+            series.push(all);
+        }
         let plot = Plot {
             title,
             note,
             x: Axis::places(axis.iter().map(|p| p.value.to_string()).collect(), ""),
             y: Axis::linear(100.0, "", |v| format!("{v} %")),
-            series: vec![
-                Series {
-                    name: "offload, with consent",
-                    class: "peer",
-                    points: points(|p| p.consenting.offload.max(0.0) * 100.0),
-                    filled: false,
-                    dotted: true,
-                },
-                Series {
-                    name: "all visitors",
-                    class: "origin",
-                    points: points(|p| p.all.offload.max(0.0) * 100.0),
-                    filled: false,
-                    dotted: true,
-                },
-            ],
+            series,
             marks: Vec::new(),
         };
         out.push_str(&plot.html());
