@@ -3,6 +3,8 @@
 //! Whatever is not plainly a read of a listed file passes to the network untouched (promise 2): a proxy that guesses
 //! breaks sites.
 
+use std::borrow::Cow;
+
 use crate::manifest::path_from_url;
 
 /// What a driver knows of a request, all of it as the Fetch standard names it.
@@ -90,6 +92,35 @@ impl ByteRange {
     }
 }
 
+/// A host of the site's own from which listed files come too: what lies below a URL is what the manifest lists below a
+/// folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Elsewhere {
+    /// An absolute URL that ends in a slash.
+    pub prefix: String,
+    /// A path below the site's root, percent-encoded, that ends in a slash; or nothing, for the root itself.
+    pub folder: String,
+}
+
+/// The path below the site's root that an absolute URL stands for, percent-encoded; `None` where it is not the site's.
+/// `scope` is the root's own URL.
+pub fn site_path<'a>(url: &'a str, scope: &str, elsewhere: &[Elsewhere]) -> Option<Cow<'a, str>> {
+    let url = &url[..url.find(['?', '#']).unwrap_or(url.len())];
+    if let Some(path) = url.strip_prefix(scope) {
+        return Some(path.into());
+    }
+    elsewhere
+        .iter()
+        .find_map(|Elsewhere { prefix, folder }| Some([folder, url.strip_prefix(&**prefix)?].concat().into()))
+}
+
+/// The URL from which a listed file comes: the other way round.
+pub fn site_url(path: &str, scope: &str, elsewhere: &[Elsewhere]) -> String {
+    let host = elsewhere.iter().find_map(|e| Some((&*e.prefix, path.strip_prefix(&*e.folder)?)));
+    let (prefix, rest) = host.unwrap_or((scope, path));
+    [prefix, rest].concat()
+}
+
 /// The path to look up for a URL's path below the site's root: a folder stands for its index.
 pub fn listed_path(url_path: &str) -> Option<String> {
     let mut path = path_from_url(url_path)?;
@@ -148,6 +179,23 @@ mod tests {
 
     fn get(path: &str) -> Facts<'_> {
         Facts { method: "GET", path: Some(path), ..Facts::default() }
+    }
+
+    #[test]
+    fn a_file_comes_from_the_site_or_from_a_host_that_its_owner_named() {
+        let cdn = |prefix: &str, folder: &str| Elsewhere { prefix: prefix.into(), folder: folder.into() };
+        let hosts = [cdn("https://cdn.example/v1/", "assets/"), cdn("https://img.example/", "a%20b/")];
+        let scope = "https://site.example/app/";
+        let path = |url| site_path(url, scope, &hosts).map(Cow::into_owned);
+        assert_eq!(path("https://site.example/app/x.js?q#f").as_deref(), Some("x.js"));
+        assert_eq!(path("https://cdn.example/v1/x/y.js#f").as_deref(), Some("assets/x/y.js"));
+        assert_eq!(path("https://img.example/1.png").as_deref(), Some("a%20b/1.png"));
+        for other in ["https://site.example/", "https://cdn.example/v2/x.js", "https://cdn.example.evil/v1/x.js", ""] {
+            assert_eq!(path(other), None, "{other}");
+        }
+        for url in ["https://cdn.example/v1/x/y.js", "https://img.example/1.png", "https://site.example/app/z"] {
+            assert_eq!(site_url(&path(url).unwrap(), scope, &hosts), url);
+        }
     }
 
     #[test]

@@ -13,6 +13,8 @@
   const CACHE = `peerage:${SCOPE.pathname}:${PEERAGE.site}`;
   const INCLUDE = PEERAGE.scope.regex.include.map((source) => new RegExp(source));
   const EXCLUDE = PEERAGE.scope.regex.exclude.map((source) => new RegExp(source));
+  /** Listed files that come from other hosts: `[URL prefix, folder]`. */
+  const ELSEWHERE = PEERAGE.scope.cross_origin;
 
   const hot = peerageHot(SCOPE, CACHE);
   /** How long the wasm may wait to be told what was answered without it, in ms: not while a page loads. */
@@ -166,12 +168,14 @@
   function concerns(request) {
     if (request.method !== "GET" && request.method !== "HEAD") return false;
     const { url, headers } = request;
-    if (!url.startsWith(SCOPE.href)) return false;
+    const own = url.startsWith(SCOPE.href);
+    const host = own ? [SCOPE.href, ""] : ELSEWHERE.find(([prefix]) => url.startsWith(prefix));
+    if (!host) return false;
     if (request.cache === "only-if-cached" && request.mode !== "same-origin") return false;
     if ((headers.get("accept") ?? "").includes("text/event-stream")) return false;
     let path;
     try {
-      path = decodeURIComponent(new URL(url).pathname.slice(SCOPE.pathname.length));
+      path = decodeURIComponent(host[1] + new URL(url).pathname.slice(new URL(host[0]).pathname.length));
     } catch {
       return false;
     }
@@ -197,10 +201,12 @@
   // Where the browser can be told beforehand (Service Workers, InstallEvent.addRoutes), what can't be ours doesn't even wake
   // the worker: what is sent, and what lies outside the site.
   async function route(event) {
-    const { protocol, hostname, port, pathname } = SCOPE;
-    const escaped = pathname.replace(/[\\{}()*+?:]/g, "\\$&");
+    const below = ({ protocol, hostname, port, pathname }) => {
+      const escaped = pathname.replace(/[\\{}()*+?:]/g, "\\$&");
+      return { urlPattern: new URLPattern({ protocol: protocol.slice(0, -1), hostname, port, pathname: `${escaped}*` }) };
+    };
     const methods = ["POST", "PUT", "PATCH", "DELETE", "OPTIONS"].map((requestMethod) => ({ requestMethod }));
-    const within = { urlPattern: new URLPattern({ protocol: protocol.slice(0, -1), hostname, port, pathname: `${escaped}*` }) };
+    const within = { or: [SCOPE, ...ELSEWHERE.map(([prefix]) => new URL(prefix))].map(below) };
     await event.addRoutes({ condition: { or: methods }, source: "network" });
     await event.addRoutes({ condition: { not: within }, source: "network" });
   }

@@ -23,9 +23,10 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use js_sys::{Function, Promise};
+use js_sys::{Array, Function, Promise};
 use peerage::digest::Digest;
 use peerage::observed::Observed;
+use peerage::route::Elsewhere;
 use peerage::site::{Answer, Site};
 use peerage::sorted::Map;
 use peerage::store::Store;
@@ -43,6 +44,8 @@ struct Constants {
     inspector: String,
     /// The worker is the site's own, and imports the script.
     is_guest: bool,
+    /// Hosts from which listed files come, too.
+    elsewhere: Vec<Elsewhere>,
 }
 
 impl Constants {
@@ -55,6 +58,10 @@ impl Constants {
             mesh: file("mesh"),
             inspector: file("inspector"),
             is_guest: js::get(constants, "guest").is_truthy(),
+            elsewhere: Array::from(&js::get(&js::get(constants, "scope"), "cross_origin"))
+                .iter()
+                .map(|pair| Elsewhere { prefix: js::text(&pair, "0"), folder: js::text(&pair, "1") })
+                .collect(),
         }
     }
 }

@@ -17,6 +17,8 @@
 //! fresh_ms = 300
 //! offline_updates = false
 //! inject = true
+//! [cross_origin]                # listed files that pages load from another host: URL prefix = folder
+//! "https://cdn.example.org/assets/" = "assets/"
 //! [trackers]
 //! urls = []                     # none: the site's own peerage/tracker
 //! [ice]
@@ -32,11 +34,13 @@
 //! Patterns are globs over the path below the folder: `*` stays within a part, `**` crosses them, a pattern without `/`
 //! holds at any depth (as in `.gitignore`), one that ends in `/` means everything below.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail, ensure};
+use axum::http::Uri;
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
-use peerage::manifest::{Consent, IceServer, Integrity, Label, Mode, Policy};
+use peerage::manifest::{Consent, IceServer, Integrity, Label, Mode, Policy, check_path, url_from_path};
 use serde::{Deserialize, Serialize};
 
 /// The name of the configuration file.
@@ -53,6 +57,7 @@ pub(crate) struct Config {
     cache: Patterns,
     precache: Patterns,
     policy: PolicyTable,
+    cross_origin: BTreeMap<String, String>,
     trackers: Trackers,
     ice: Ice,
     /// Keeping replaced files.
@@ -199,6 +204,10 @@ impl Config {
         }
     }
 
+    fn cross_origin(&self) -> anyhow::Result<Vec<(String, String)>> {
+        self.cross_origin.iter().map(cross_origin).collect()
+    }
+
     /// The rules that label files.
     pub(crate) fn rules(&self) -> anyhow::Result<Rules> {
         let html = |pattern: &&String| HTML.iter().any(|extension| pattern.ends_with(extension));
@@ -208,8 +217,34 @@ impl Config {
             share_html: Set::new("share", &html_include, &self.share.exclude)?,
             cache: Set::new("cache", &self.cache.include, &self.cache.exclude)?,
             precache: Set::new("precache", &self.precache.include, &self.precache.exclude)?,
+            cross_origin: self.cross_origin()?,
         })
     }
+}
+
+/// A URL prefix and the folder below the site's root that it stands for, percent-encoded, both with a slash at the end.
+fn cross_origin((prefix, folder): (&String, &String)) -> anyhow::Result<(String, String)> {
+    let not_absolute = || format!("[cross_origin] {prefix:?} is not an absolute URL");
+    let url: Uri = prefix.parse().with_context(not_absolute)?;
+    let (scheme, host) = url.scheme_str().zip(url.authority()).with_context(not_absolute)?;
+    ensure!(
+        matches!(scheme, "https" | "http") && url.query().is_none() && !prefix.contains(['#', '@']),
+        "[cross_origin] {prefix:?} must be an https: URL without a user, query or fragment"
+    );
+    ensure!(url.path().ends_with('/'), "[cross_origin] {prefix:?} must end in a slash: it stands for a folder");
+    let host = host.as_str().to_ascii_lowercase();
+    // As a browser writes it.
+    let host = host.strip_suffix(if scheme == "https" { ":443" } else { ":80" }).unwrap_or(&host);
+    let url = format!("{scheme}://{host}{}", url.path());
+    let path = folder.strip_prefix("./").unwrap_or(folder).trim_end_matches('/');
+    if path.is_empty() {
+        return Ok((url, String::new()));
+    }
+    if let Err(why) = check_path(path) {
+        bail!("[cross_origin] {folder:?} is not a folder below the site's root: {why}");
+    }
+    ensure!(path.split('/').next() != Some("peerage"), "[cross_origin] the folder peerage/ is Peerage's own");
+    Ok((url, format!("{}/", url_from_path(path))))
 }
 
 /// Endings of a pattern that names HTML files.
@@ -226,6 +261,7 @@ pub(crate) struct Rules {
     share_html: Set,
     cache: Set,
     precache: Set,
+    cross_origin: Vec<(String, String)>,
 }
 
 impl Rules {
@@ -264,6 +300,7 @@ impl Rules {
             include: globs(&include),
             exclude: globs(&exclude),
             regex: ScopeRegex { include: regexes(&include), exclude: regexes(&exclude) },
+            cross_origin: self.cross_origin.clone(),
         }
     }
 }
@@ -275,6 +312,8 @@ pub(crate) struct Scope {
     include: Vec<String>,
     exclude: Vec<String>,
     regex: ScopeRegex,
+    /// URL prefixes on other hosts, and the folders (percent-encoded paths below the site) that they stand for.
+    cross_origin: Vec<(String, String)>,
 }
 
 /// The same patterns as sources for JavaScript's `RegExp`, without flags.
@@ -426,6 +465,28 @@ mod tests {
     fn policy_is_what_was_typed() {
         let policy = Config::parse("[policy]\nmode = 'offload'\ninject = false\n").unwrap().policy();
         assert_eq!(policy, Policy { mode: Mode::Offload, inject: false, ..Policy::default() });
+    }
+
+    #[test]
+    fn another_host_stands_for_a_folder() {
+        let scope =
+            |text: &str| Config::parse(text).and_then(|config| config.rules()).map(|rules| rules.scope().cross_origin);
+        let one = |prefix: &str, folder: &str| scope(&format!("[cross_origin]\n{prefix:?} = {folder:?}"));
+        let pair = |a: &str, b: &str| vec![(a.to_owned(), b.to_owned())];
+        assert_eq!(one("https://cdn.example/a/", "b c").unwrap(), pair("https://cdn.example/a/", "b%20c/"));
+        assert_eq!(one("https://CDN.example", "./").unwrap(), pair("https://cdn.example/", ""));
+        for (prefix, folder, says) in [
+            ("cdn/", "a", "not an absolute URL"),
+            ("ftp://cdn.example/", "a", "must be an https: URL"),
+            ("https://cdn.example/a", "a", "must end in a slash"),
+            ("https://cdn.example/?a/", "a", "without a user, query"),
+            ("https://cdn.example/", "../a", "not a folder below"),
+            ("https://cdn.example/", "/a", "not a folder below"),
+            ("https://cdn.example/", "peerage/old", "Peerage's own"),
+        ] {
+            let error = format!("{:#}", one(prefix, folder).unwrap_err());
+            assert!(error.contains(says), "{prefix} {folder}: {error}");
+        }
     }
 
     #[test]

@@ -11,6 +11,7 @@ use js_sys::{ArrayBuffer, Promise, Uint8Array};
 use peerage::Millis;
 use peerage::digest::Digest;
 use peerage::manifest::{Entry, Label, Piece, url_from_path};
+use peerage::route;
 use peerage::sorted::Map;
 use peerage::store::{PACK_BYTES, PACK_MS, SMALL_BYTES, Segment};
 use peerage::transfer::{Fault, Input, Output, ReaderId, RunId, Source, Transfer};
@@ -441,7 +442,7 @@ impl Inner {
     /// The URL that a file is asked for by, where no request gives one.
     pub(super) fn file_url(&self, path: &str) -> String {
         let asked = path.strip_suffix("index.html").filter(|dir| dir.is_empty() || dir.ends_with('/')).unwrap_or(path);
-        self.url(&url_from_path(asked))
+        route::site_url(&url_from_path(asked), &self.scope, &self.constants.elsewhere)
     }
 }
 

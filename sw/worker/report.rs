@@ -147,7 +147,8 @@ pub(super) fn answered(inner: &'static Inner, notes: &Array) {
 async fn check_claims(inner: &'static Inner, claims: Vec<(u64, String, String)>) {
     for (number, url, sha256) in claims {
         let Some(version) = inner.version(number).await else { continue };
-        let Some(path) = url.strip_prefix(&inner.scope).and_then(route::listed_path) else { continue };
+        let path = route::site_path(&url, &inner.scope, &inner.constants.elsewhere);
+        let Some(path) = path.as_deref().and_then(route::listed_path) else { continue };
         let Ok(entry) = inner.lookup(&version, &path).await else { continue };
         let is_true =
             entry.is_some_and(|entry| matches!(&entry.pieces[..], [only] if only.digest.to_string() == sha256));

@@ -95,8 +95,9 @@ impl Answer {
 pub(super) async fn respond(inner: &'static Inner, event: &web_sys::FetchEvent, number: u32) -> Option<Answer> {
     let request = event.request();
     let url = web_sys::Url::new(&request.url()).ok()?;
-    let (pathname, query) = (url.pathname(), url.search());
-    let path = pathname.strip_prefix(&inner.scope_path);
+    let (href, query) = (url.href(), url.search());
+    let path = route::site_path(&href, &inner.scope, &inner.constants.elsewhere);
+    let path = path.as_deref();
     if let Some(path) = path.filter(|path| path.starts_with("peerage/")) {
         return bundled(inner, path).await;
     }
@@ -299,12 +300,13 @@ async fn serve(inner: &'static Inner, asked: Asked<'_>) -> Option<Answer> {
     }
     let mut url = request.url();
     url.truncate(url.find('#').unwrap_or(url.len()));
+    let is_foreign = !url.starts_with(&inner.scope);
     let mut reading = Reading::open(inner, &entry, url, pieces.clone(), peers);
     let done = reading.done.clone();
     let first = match reading.next().await {
         Ok(Some(first)) => first,
         Ok(None) => return None,
-        Err(fault) => return failed(inner, version, &entry, &record, fault),
+        Err(fault) => return failed(inner, version, &entry, &record, fault, is_foreign),
     };
     let mut cut = Cut { first: pieces.start, offset: offset(&entry, pieces.start), start: span.0, end: span.1, entry };
     let (at, source, body) = first;
@@ -334,7 +336,7 @@ async fn serve(inner: &'static Inner, asked: Asked<'_>) -> Option<Answer> {
     } else if !inner.streams_break_loudly {
         match assemble(chunk, &mut reading, &mut cut, &record).await {
             Ok(blob) => Body::Whole(blob.into()),
-            Err(fault) => return failed(inner, version, &cut.entry, &record, fault),
+            Err(fault) => return failed(inner, version, &cut.entry, &record, fault, is_foreign),
         }
     } else {
         Body::Stream(Reader(Rc::new(Stream {
@@ -370,19 +372,21 @@ fn is_media(destination: &str) -> bool {
     matches!(destination, "audio" | "video")
 }
 
-/// The file can't be had as it is listed: the origin's own answer, unless the owner wants none.
+/// The file can't be had as it is listed: the origin's own answer, unless the owner wants none. Another host is not
+/// trusted with more than the bytes that the origin signed, as with Subresource Integrity.
 fn failed(
     inner: &'static Inner,
     version: &Version,
     entry: &Entry,
     record: &RefCell<Record>,
     fault: Fault,
+    is_foreign: bool,
 ) -> Option<Answer> {
     record.borrow_mut().fail(&fault.to_string(), js::now());
     if fault == Fault::Mismatch {
         inner.site.borrow_mut().rejected += 1;
         inner.note_error(&format!("the origin's bytes of {} do not match the manifest", entry.path));
-        if version.root.root.policy.integrity == Integrity::Strict {
+        if is_foreign || version.root.root.policy.integrity == Integrity::Strict {
             return Some(Answer {
                 status: 0,
                 status_text: "",

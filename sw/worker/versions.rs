@@ -511,10 +511,14 @@ impl Inner {
                 for child in page.children() {
                     if page.level() == 0 {
                         keep.push(part_path("shard", &child.digest));
-                    } else {
-                        keep.push(part_path("index", &child.digest));
+                        continue;
+                    }
+                    let path = part_path("index", &child.digest);
+                    // What lies below a page that is not here is not here either.
+                    if self.cache.read(&self.url(&path)).await.is_some() {
                         pages.push(self.child_page(&version, &child).await?);
                     }
+                    keep.push(path);
                 }
             }
         }
