@@ -18,6 +18,11 @@ story('a site works when the browser has no room for it', async (stage, kind) =>
   await visitor.enter(origin.url);
   await visitor.consent();
   const urls = Object.keys(files).map(name => site.url(origin.url, name));
+  // What the game itself has saved, which an eviction by the browser would take along.
+  await visitor.page.evaluate(async () => {
+    localStorage.setItem('save', 'level 7');
+    await (await caches.open('the game')).put('replay', new Response('x'.repeat(100_000)));
+  });
   for (const round of ['first', 'second']) {
     assert.deepEqual(site.differences(await visitor.take(urls), origin.url), [], round);
   }
@@ -25,5 +30,7 @@ story('a site works when the browser has no room for it', async (stage, kind) =>
   assert.ok(store.bytes > 0 && store.bytes <= QUOTA, `what fits is kept: ${store.bytes} bytes`);
   await visitor.goto(origin.url);
   await visitor.ready();
+  const saved = await visitor.page.evaluate(async () => [localStorage.getItem('save'), (await (await caches.match('replay')).text()).length]);
+  assert.deepEqual(saved, ['level 7', 100_000], 'what the site itself keeps is still there');
   assert.deepEqual(site.differences(await visitor.take(urls.slice(0, 4)), origin.url), [], 'after another navigation');
 });
