@@ -15,6 +15,10 @@
   const EXCLUDE = PEERAGE.scope.regex.exclude.map((source) => new RegExp(source));
   /** Listed files that come from other hosts: `[URL prefix, folder]`. */
   const ELSEWHERE = PEERAGE.scope.cross_origin;
+  /** The folders at the top that have listed files, where they are few enough to be named. */
+  const FOLDERS = PEERAGE.folders && new Set(PEERAGE.folders);
+  /** What asks for files itself, of the version that is decided when it is asked for. */
+  const CONTEXTS = ["worker", "sharedworker"];
 
   const hot = peerageHot(SCOPE, CACHE);
   /** How long the wasm may wait to be told what was answered without it, in ms: not while a page loads. */
@@ -183,7 +187,9 @@
       return path === "peerage/inspector" || [PEERAGE.page, PEERAGE.mesh, PEERAGE.wasm].some((file) => file.url === path);
     }
     if (path === "" || path.endsWith("/")) path += "index.html";
-    if (request.mode === "navigate") return true;
+    if (request.mode === "navigate" || CONTEXTS.includes(request.destination)) return true;
+    const end = path.indexOf("/");
+    if (FOLDERS && end >= 0 && !FOLDERS.has(path.slice(0, end))) return false;
     return INCLUDE.some((glob) => glob.test(path)) && !EXCLUDE.some((glob) => glob.test(path));
   }
 
@@ -199,16 +205,22 @@
   }
 
   // Where the browser can be told beforehand (Service Workers, InstallEvent.addRoutes), what can't be ours doesn't even wake
-  // the worker: what is sent, and what lies outside the site.
+  // the worker: what is sent, and what lies outside the site or in a folder of it without listed files. Documents and
+  // workers do, since the version of what they load is decided with them. A folder's name that URLs may write in several
+  // ways is left to the guard.
   async function route(event) {
-    const below = ({ protocol, hostname, port, pathname }) => {
+    const below = ({ protocol, hostname, port, pathname }, path = "*") => {
       const escaped = pathname.replace(/[\\{}()*+?:]/g, "\\$&");
-      return { urlPattern: new URLPattern({ protocol: protocol.slice(0, -1), hostname, port, pathname: `${escaped}*` }) };
+      return { urlPattern: new URLPattern({ protocol: protocol.slice(0, -1), hostname, port, pathname: escaped + path }) };
     };
     const methods = ["POST", "PUT", "PATCH", "DELETE", "OPTIONS"].map((requestMethod) => ({ requestMethod }));
-    const within = { or: [SCOPE, ...ELSEWHERE.map(([prefix]) => new URL(prefix))].map(below) };
+    const elsewhere = ELSEWHERE.map(([prefix]) => below(new URL(prefix)));
     await event.addRoutes({ condition: { or: methods }, source: "network" });
-    await event.addRoutes({ condition: { not: within }, source: "network" });
+    await event.addRoutes({ condition: { not: { or: [below(SCOPE), ...elsewhere] } }, source: "network" });
+    if (!FOLDERS || PEERAGE.folders.some((name) => /[^\w.~-]/.test(name))) return;
+    const contexts = [{ requestMode: "navigate" }, ...CONTEXTS.map((requestDestination) => ({ requestDestination }))];
+    const folders = ["", ":file", "peerage/*", ...PEERAGE.folders.map((name) => `${name}/*`)].map((path) => below(SCOPE, path));
+    await event.addRoutes({ condition: { not: { or: [...contexts, ...folders, ...elsewhere] } }, source: "network" });
   }
 
   async function install() {

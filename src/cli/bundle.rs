@@ -1,7 +1,10 @@
 //! The browser bundle that this binary carries, and the files that `publish` makes of it.
 
+use std::collections::BTreeSet;
+
 use anyhow::ensure;
 use peerage::digest::Digest;
+use peerage::manifest::Entry;
 use peerage::sign::PublicKey;
 use serde::Serialize;
 
@@ -57,6 +60,40 @@ struct Constants<'a> {
     key: &'a PublicKey,
     site: String,
     scope: &'a Scope,
+    folders: &'a Option<Folders>,
+}
+
+/// The folders at the top of the site that have listed files: what lies in another is not listed, which the worker says
+/// without being woken, or at least at once.
+pub(crate) type Folders = BTreeSet<String>;
+
+/// The most folders that the worker script names.
+const MAX_FOLDERS: usize = 64;
+
+/// The folders of these entries and, for tabs on earlier versions, those that the worker script at `before` names; `None`
+/// where there are too many.
+pub(crate) fn folders(entries: &[Entry], before: Option<&Place>) -> Option<Folders> {
+    let mut now = Folders::new();
+    for (folder, _) in entries.iter().filter_map(|entry| entry.path.split_once('/')) {
+        if !now.contains(folder) {
+            now.insert(folder.to_owned());
+            if now.len() > MAX_FOLDERS {
+                return None;
+            }
+        }
+    }
+    let all: Folders = before.and_then(named_folders).unwrap_or_default().union(&now).cloned().collect();
+    Some(if all.len() > MAX_FOLDERS { now } else { all })
+}
+
+/// The folders that a worker script names.
+fn named_folders(place: &Place) -> Option<Folders> {
+    const MAX_SCRIPT_BYTES: usize = 1 << 20;
+    let script = place.read(WORKER, MAX_SCRIPT_BYTES).ok()??;
+    let line = script.split(|&byte| byte == b'\n').next()?;
+    let constants = line.strip_prefix(b"const PEERAGE = ")?.strip_suffix(b";")?;
+    let constants: serde_json::Value = serde_json::from_slice(constants).ok()?;
+    serde_json::from_value(constants.get("folders")?.clone()).ok()
 }
 
 #[derive(Serialize)]
@@ -92,8 +129,8 @@ impl Bundle {
         Ok(bundle)
     }
 
-    /// The files for the site with this first key and this scope.
-    pub(crate) fn build(&self, key: &PublicKey, scope: &Scope) -> anyhow::Result<Built> {
+    /// The files for the site with this first key, this scope and these folders.
+    pub(crate) fn build(&self, key: &PublicKey, scope: &Scope, folders: &Option<Folders>) -> anyhow::Result<Built> {
         let wasm = wasm_path(self.wasm);
         let mesh = format!("{}\n{}", self.glue, self.mesh);
         let part = |url, bytes| Part { url, sha256: Digest::of(bytes) };
@@ -106,6 +143,7 @@ impl Bundle {
             key,
             site: key.thumbprint(),
             scope,
+            folders,
         })?;
         let worker = format!(
             "const PEERAGE = {constants};\nconst peerageGlue = () => {{\n{}\nreturn wasm_bindgen;\n}};\n{}",
@@ -148,5 +186,47 @@ impl Built {
             .iter()
             .filter(|file| file.path == WORKER)
             .all(|file| place.read(WORKER, file.bytes.len() + 1).is_ok_and(|found| found.as_ref() == Some(&file.bytes)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entries(paths: impl IntoIterator<Item = String>) -> Vec<Entry> {
+        let entry = |path| Entry {
+            path,
+            size: 0,
+            integrity: Digest::of(b""),
+            media_type: String::new(),
+            label: peerage::manifest::Label::Share,
+            precache: false,
+            headers: Vec::new(),
+            pieces: Vec::new(),
+        };
+        paths.into_iter().map(entry).collect()
+    }
+
+    fn named(names: &[&str]) -> Folders {
+        names.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    #[test]
+    fn folders_of_the_version_before_stay_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = Place::Folder(dir.path().to_owned());
+        let now = entries(["index.html", "a/b/c.js", "a/d.js", "e/f"].map(str::to_owned));
+        assert_eq!(folders(&now, Some(&place)), Some(named(&["a", "e"])));
+        std::fs::write(dir.path().join(WORKER), "const PEERAGE = {\"folders\":[\"old\"]};\nrest").unwrap();
+        assert_eq!(folders(&now, Some(&place)), Some(named(&["a", "e", "old"])));
+        std::fs::write(dir.path().join(WORKER), "const PEERAGE = {\"folders\":null};\nrest").unwrap();
+        assert_eq!(folders(&now, Some(&place)), Some(named(&["a", "e"])));
+    }
+
+    #[test]
+    fn too_many_folders_are_not_named() {
+        let many = |count| entries((0..count).map(|i| format!("{i}/file")));
+        assert_eq!(folders(&many(MAX_FOLDERS), None).map(|all| all.len()), Some(MAX_FOLDERS));
+        assert_eq!(folders(&many(MAX_FOLDERS + 1), None), None);
     }
 }

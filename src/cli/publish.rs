@@ -37,7 +37,7 @@ pub(crate) use self::report::Report;
 use self::stamps::Stamps;
 use self::walk::Found;
 use self::write::{Batch, remove_leftovers};
-use super::bundle::Bundle;
+use super::bundle::{self, Bundle};
 use super::config::{Config, HEADERS, Rules};
 use super::media::media_type;
 use super::site::{self, FIRST_KEY, Parts, Place, ROOT, Site};
@@ -114,7 +114,7 @@ pub(crate) fn publish(options: &PublishOptions) -> anyhow::Result<Report> {
     let dir = &options.dir;
     ensure!(dir.is_dir(), Misuse(format!("cannot publish {}: it is not a folder", dir.display())));
     let dir = &dir.canonicalize().with_context(|| format!("cannot read {}", dir.display()))?;
-    let bundle = Bundle::embedded()?;
+    let embedded = Bundle::embedded()?;
     let config = Config::find(dir, options.config.as_deref())?;
     let rules = config.rules()?;
     let headers = read_headers(dir)?;
@@ -154,7 +154,8 @@ pub(crate) fn publish(options: &PublishOptions) -> anyhow::Result<Report> {
         None => keys::create(&key_file)?,
     };
     warnings.extend(keys::warning(&key_file));
-    let built = bundle.build(&key.public(), &rules.scope())?;
+    let folders = bundle::folders(&entries, previous.as_ref().map(|p| &p.place));
+    let built = embedded.build(&key.public(), &rules.scope(), &folders)?;
 
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let unsigned = Root {

@@ -111,7 +111,7 @@ story('what was answered without wasm is in the books', async (stage, kind) => {
 
 // Firefox has no static routes yet.
 story('what cannot be ours does not wake the worker', async (stage, kind) => {
-  const site = await stage.site(files, { at: 'game' });
+  const site = await stage.site({ ...files, 'inner/part.bin': 1000 }, { at: 'game' });
   const origin = await stage.serve(site);
   const visitor = await stage.visitor(kind);
   const base = new URL('game/', origin.url).href;
@@ -121,7 +121,9 @@ story('what cannot be ours does not wake the worker', async (stage, kind) => {
       await (await fetch(url, init)).arrayBuffer();
       return performance.getEntriesByName(new URL(url, location).href).at(-1).workerFinalSourceType;
     };
-    return { post: await source(urls.own, { method: 'POST', body: 'x' }), outside: await source(urls.outside), own: await source(urls.own) };
-  }, { own: `${base}part-1.bin`, outside: `${origin.url}part-1.bin` });
-  assert.deepEqual(passed, { post: 'network', outside: 'network', own: '' });
+    const seen = { post: await source(urls.own, { method: 'POST', body: 'x' }) };
+    for (const name of Object.keys(urls)) seen[name] = await source(urls[name]);
+    return seen;
+  }, { own: `${base}part-1.bin`, below: `${base}inner/part.bin`, outside: `${origin.url}part-1.bin`, other: `${base}other/part.bin` });
+  assert.deepEqual(passed, { post: 'network', own: '', below: '', outside: 'network', other: 'network' });
 }, { over: EACH.filter(([kind]) => kind === 'chromium') });
