@@ -44,9 +44,11 @@ async function visit(context, kind, url, worker) {
   const seen = await tab.evaluate(() => new Promise(resolve => {
     const [{ loadEventEnd: load }] = performance.getEntriesByType('navigation');
     if (!PerformanceObserver.supportedEntryTypes.includes('longtask')) return resolve({ load });
-    const observer = new PerformanceObserver(() => {});
+    let blocked = 0;
+    const add = entries => { for (const { duration } of entries) blocked += duration - 50; };
+    const observer = new PerformanceObserver(list => add(list.getEntries()));
     observer.observe({ type: 'longtask', buffered: true });
-    setTimeout(() => resolve({ load, blocked: observer.takeRecords().reduce((sum, { duration }) => sum + duration - 50, 0) }), 50);
+    setTimeout(() => { add(observer.takeRecords()); resolve({ load, blocked }); }, 50);
   }));
   if (kind === 'chromium') seen.tasks = (await tab.metrics()).TaskDuration * 1000;
   seen.controlled = await tab.evaluate(() => navigator.serviceWorker.controller !== null);
