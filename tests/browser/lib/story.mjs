@@ -1,7 +1,7 @@
 // A story is a test over each browser (or pair of browsers), with a stage that holds everything it starts and clears it
 // away afterwards.
 import assert from 'node:assert/strict';
-import { appendFileSync, cpSync, statSync } from 'node:fs';
+import { cpSync, statSync } from 'node:fs';
 import test from 'node:test';
 import { BROWSERS } from './browsers.mjs';
 import { Front } from './front.mjs';
@@ -16,35 +16,21 @@ export const PAIRS = BROWSERS.flatMap(from => BROWSERS.map(to => [from, to]));
 
 /**
  * Declares a story. `body(stage, ...kinds)` runs once for each element of `over`; what goes wrong is reported together
- * with what each visitor saw. Where `PEERAGE_AGAIN` names a file, a story that fails is told once more from the start,
- * and the failure is written there: `tests/run` prints them, and lets only few of them pass.
+ * with what each visitor saw.
  */
 export function story(name, body, { over = EACH, timeout = 240_000 } = {}) {
-  const again = process.env.PEERAGE_AGAIN;
   for (const kinds of over) {
-    const title = `${name} (${kinds.join(' <- ')})`;
-    test(title, { timeout: again ? 2 * timeout : timeout }, async context => {
+    test(`${name} (${kinds.join(' <- ')})`, { timeout }, async context => {
+      const stage = new Stage(context);
       try {
-        await tell(context, body, kinds);
+        await body(stage, ...kinds);
       } catch (error) {
-        if (!again) throw error;
-        appendFileSync(again, `${title}: ${String(error.message).split('\n', 1)[0]}\n`);
-        context.diagnostic(`failed at first: ${error.message}`);
-        await tell(context, body, kinds);
+        console.error(await stage.diagnosis());
+        throw error;
+      } finally {
+        await stage.clear();
       }
     });
-  }
-}
-
-async function tell(context, body, kinds) {
-  const stage = new Stage(context);
-  try {
-    await body(stage, ...kinds);
-  } catch (error) {
-    console.error(await stage.diagnosis());
-    throw error;
-  } finally {
-    await stage.clear();
   }
 }
 
