@@ -16,9 +16,10 @@
 //! | module | what for |
 //! | --- | --- |
 //! | [`digest`], [`manifest`], [`pieces`], [`verify`] | what a site consists of, and how untrusted bytes become trusted |
-//! | [`headers`], [`inject`], [`observed`], [`replay`], [`route`], [`site`], [`store`], [`transfer`] | answering a page's requests |
+//! | [`headers`], [`inject`], [`observed`], [`replay`], [`route`], [`site`], [`store`], [`transfer`], [`wants`] | answering a page's requests |
 //! | [`mesh`], [`port`], [`wire`] | exchanging pieces with other visitors |
 //! | [`tracker`] | introducing visitors to each other |
+//! | `sim` (native only) | a swarm of these very machines on a network that is a model |
 //! | [`json`], [`rng`], [`sorted`], [`text`], [`Millis`] | reading JSON and text, chance, small collections and time, without globals |
 //!
 //! The core is a library without IO, clock, randomness or async: its machines have three doors, `handle(input, now)`,
@@ -49,6 +50,7 @@ pub mod text;
 pub mod tracker;
 pub mod transfer;
 pub mod verify;
+pub mod wants;
 pub mod wire;
 
 /// A moment or a span on the driver's own monotonic clock, in milliseconds.

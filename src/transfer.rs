@@ -18,6 +18,8 @@
 //! stale: the newest root is asked for, then the kept old file, then the origin past the HTTP cache; after that the
 //! readers fail, and the driver passes the origin's own answer through.
 
+mod hedges;
+
 use std::collections::VecDeque;
 use std::ops::Range;
 
@@ -28,16 +30,10 @@ use crate::sorted::Map;
 use crate::store::{FIRST_SEGMENT_BYTES, SEGMENT_BYTES};
 use crate::verify::Verified;
 
+pub use self::hedges::Hedges;
+
 /// How far ahead of a reader pieces are obtained, in bytes: enough to keep several neighbours busy.
 const WINDOW: u64 = 8 << 20;
-/// A mesh that has sent nothing for this long is hedged at the origin.
-const STALL_MS: u64 = 700;
-/// What all files together hedge of a mesh that has just stalled, in bytes; twice as much after each further step of
-/// silence. A short pause (a busy machine, a neighbour that reads its disk) then costs the origin one piece, and a mesh
-/// that is gone is made up for within half a second.
-const HEDGE: u64 = 256 << 10;
-const HEDGE_STEP_MS: u64 = 100;
-const HEDGE_STEPS: u64 = 12;
 /// A mesh that has sent nothing of this file for this long is given up for what was asked of it.
 const PATIENCE_MS: u64 = 10_000;
 
@@ -194,40 +190,6 @@ struct Run {
     id: RunId,
     pieces: Range<usize>,
     next: usize,
-}
-
-/// What the transfers of one worker fetch from the origin, together, because the mesh they share is silent.
-#[derive(Debug, Default)]
-pub struct Hedges {
-    /// When the mesh last did something, for whichever file.
-    heard: Millis,
-    /// Bytes fetched since.
-    spent: u64,
-}
-
-impl Hedges {
-    /// The mesh is at work, for whichever file: it is not stalled, only busy.
-    pub fn mesh_progressed(&mut self, now: Millis) {
-        (self.heard, self.spent) = (now, 0);
-    }
-
-    /// The silence of a mesh that has owed something since then.
-    fn silence(&self, since: Millis, now: Millis) -> u64 {
-        now.since(since.max(self.heard))
-    }
-
-    /// Bytes that may be fetched now.
-    fn room(&self, since: Millis, now: Millis) -> u64 {
-        let Some(stalled) = self.silence(since, now).checked_sub(STALL_MS) else { return 0 };
-        (HEDGE << (stalled / HEDGE_STEP_MS).min(HEDGE_STEPS)).saturating_sub(self.spent)
-    }
-
-    /// When there will be more room.
-    fn due(&self, since: Millis, now: Millis) -> Millis {
-        let step = |stalled| STALL_MS + (stalled / HEDGE_STEP_MS + 1) * HEDGE_STEP_MS;
-        let stalled = self.silence(since, now).checked_sub(STALL_MS);
-        since.max(self.heard) + stalled.map_or(STALL_MS, step)
-    }
 }
 
 /// The machine. One for each file that is being read.
@@ -511,7 +473,7 @@ impl<B: Clone> Transfer<B> {
             self.out.push_back(Output::Ask(priority, list));
         }
         if let Some((from, end)) = missing.filter(|_| self.run.is_none() && self.fault.is_none()) {
-            hedges.spent += self.fetch(from, end, room);
+            hedges.spend(self.fetch(from, end, room));
         }
     }
 

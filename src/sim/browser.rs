@@ -9,13 +9,13 @@ use super::link::Conn;
 use super::queue::Micros;
 use super::scenario::Scenario;
 use super::site::Body;
-use crate::digest::Digest;
 use crate::manifest::Piece;
 use crate::mesh::{self, Mesh};
 use crate::rng::Rng;
 use crate::sorted::Map;
 use crate::store::Store;
 use crate::transfer::{self, Hedges, ReaderId, RunId, Transfer};
+use crate::wants::Wants;
 
 /// What a browser's address translation lets through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,14 +133,6 @@ pub(super) struct Open {
     pub(super) runs: Map<RunId, u32>,
 }
 
-/// What the worker wants from the mesh.
-#[derive(Debug)]
-pub(super) struct Want {
-    pub(super) file: u32,
-    pub(super) pieces: Map<Digest, (Piece, Vec<usize>)>,
-    pub(super) order: Vec<Digest>,
-}
-
 /// What a mesh worker has beside its mesh.
 #[derive(Debug)]
 pub(super) struct Node {
@@ -155,8 +147,7 @@ pub(super) struct Node {
     pub(super) retry: Micros,
     pub(super) uploads: Map<u32, u64>,
     pub(super) buffers: Map<u32, u64>,
-    pub(super) wants: Map<u32, Want>,
-    pub(super) last_want: u32,
+    pub(super) wants: Wants<u32>,
     /// The token that came with the frame just handed in.
     pub(super) frame: u64,
 }

@@ -14,6 +14,7 @@ use crate::port::{Held, Limits, ToMesh};
 use crate::sorted::Map;
 use crate::text::Base64;
 use crate::transfer;
+use crate::wants::Wants;
 use crate::wire::FRAME_HEAD;
 
 /// What stands for the site in hellos, and at the tracker.
@@ -54,8 +55,7 @@ impl World {
             retry: Micros::MAX,
             uploads: Map::default(),
             buffers: Map::default(),
-            wants: Map::default(),
-            last_want: 0,
+            wants: Wants::default(),
             frame: 0,
         }));
         self.figures.meshes += 1;

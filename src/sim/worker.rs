@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::browser::{Open, Request, Want};
+use super::browser::{Open, Request};
 use super::figures::Cause;
 use super::origin::Purpose;
 use super::site::Body;
@@ -10,12 +10,9 @@ use super::world::World;
 use crate::digest::Digest;
 use crate::manifest::Piece;
 use crate::mesh;
-use crate::port::{Held, MAX_WANTED, Priority, ToMesh, ToWorker};
+use crate::port::{Held, Priority, ToMesh, ToWorker};
 use crate::sorted::Map;
 use crate::transfer::{Input, Output, Source, Transfer};
-
-/// When a want is given up, in milliseconds: as in the browser.
-const WANT_MS: u32 = 15_000;
 
 /// The document itself is not shared, all else is.
 pub(super) fn is_shared(file: u32) -> bool {
@@ -74,7 +71,7 @@ impl World {
                 });
                 browser.work.push_back((file, Input::Read(at, body)));
             }
-            Output::Ask(_, pieces) => self.want(number, file, &pieces),
+            Output::Ask(priority, pieces) => self.want(number, file, priority, &pieces),
             Output::Cancel(pieces) => self.cancel(number, file, &pieces),
             Output::Fetch { run, pieces, .. } => {
                 let revision = browser.seen.get(&file).copied().unwrap_or_default();
@@ -95,10 +92,9 @@ impl World {
                 let node = browser.node.as_ref().filter(|node| node.neighbours > 0 && is_shared(file));
                 let causes = &mut self.figures.tally(group).causes;
                 for piece in &open.pieces[pieces.clone()] {
-                    let is_wanted = |w: &Want| w.file == file && w.pieces.contains_key(&piece.digest);
                     let cause = match node {
                         None => Cause::Alone,
-                        Some(node) if node.wants.values().any(is_wanted) => Cause::Late,
+                        Some(node) if node.wants.contains(file, &piece.digest) => Cause::Late,
                         Some(_) => Cause::NotHeld,
                     };
                     causes[cause as usize] += u64::from(piece.len);
@@ -173,51 +169,22 @@ impl World {
     }
 
     /// Asks the mesh for pieces of a file, in the order they are needed.
-    fn want(&mut self, number: u32, file: u32, places: &[usize]) {
+    fn want(&mut self, number: u32, file: u32, priority: Priority, places: &[usize]) {
         let browser = &mut self.browsers[number as usize];
         let (Some(open), Some(node)) = (browser.files.get(&file), browser.node.as_mut()) else {
             let gone = places.iter().map(|&at| (file, Input::Gone(at)));
             return browser.work.extend(gone);
         };
-        for part in places.chunks(MAX_WANTED) {
-            node.last_want = node.last_want.wrapping_add(1);
-            let mut want = Want { file, pieces: Map::default(), order: Vec::new() };
-            for &at in part {
-                let piece = open.pieces[at];
-                let (_, places) = want.pieces.get_or_insert_with(piece.digest, || {
-                    want.order.push(piece.digest);
-                    (piece, Vec::new())
-                });
-                places.push(at);
-            }
-            let pieces = want.order.iter().filter_map(|d| want.pieces.get(d)).map(|(p, _)| (p.digest, p.len)).collect();
-            let id = node.last_want;
-            node.wants.insert(id, want);
-            let want = ToMesh::Want { id, priority: Priority::Page, deadline_ms: WANT_MS, pieces };
-            browser.inbox.push_back(mesh::Input::Worker(want));
-        }
+        let wanted: Vec<_> = places.iter().map(|&at| (at, open.pieces[at])).collect();
+        let said = node.wants.add(file, priority, &wanted);
+        browser.inbox.extend(said.into_iter().map(|(_, want)| mesh::Input::Worker(want)));
     }
 
     /// Takes back what was asked for.
     fn cancel(&mut self, number: u32, file: u32, places: &[usize]) {
         let browser = &mut self.browsers[number as usize];
         let Some(node) = &mut browser.node else { return };
-        let mut cancelled: Map<u32, Vec<Digest>> = Map::default();
-        node.wants.retain(|&id, want| {
-            if want.file == file {
-                want.pieces.retain(|digest, (_, at)| {
-                    at.retain(|at| !places.contains(at));
-                    if at.is_empty() {
-                        cancelled.get_or_insert_with(id, Vec::new).push(*digest);
-                    }
-                    !at.is_empty()
-                });
-            }
-            !want.pieces.is_empty()
-        });
-        for (id, digests) in cancelled.take() {
-            browser.inbox.push_back(mesh::Input::Worker(ToMesh::Cancel { id, digests }));
-        }
+        browser.inbox.extend(node.wants.cancel(file, places).into_iter().map(mesh::Input::Worker));
     }
 
     /// The mesh says something.
@@ -237,16 +204,8 @@ impl World {
                 }
             }
             ToWorker::Available { id, have, .. } => {
-                let Some(want) = node.wants.get_mut(&id) else { return };
-                let file = want.file;
-                let refused: Vec<Digest> =
-                    want.order.iter().zip(have).filter(|(_, have)| !have).map(|(digest, _)| *digest).collect();
-                for digest in refused {
-                    for at in want.pieces.remove(&digest).into_iter().flat_map(|(_, places)| places) {
-                        browser.work.push_back((file, Input::Gone(at)));
-                    }
-                }
-                node.wants.retain(|_, want| !want.pieces.is_empty());
+                let Some((file, places)) = node.wants.available(id, &have) else { return };
+                browser.work.extend(places.into_iter().map(|at| (file, Input::Gone(at))));
             }
             ToWorker::Gone { id, digest, .. } => {
                 if let Some((file, _, places)) = self.take(number, id, &digest) {
@@ -287,12 +246,6 @@ impl World {
 
     fn take(&mut self, number: u32, id: u32, digest: &Digest) -> Option<(u32, Piece, Vec<usize>)> {
         let node = self.browsers[number as usize].node.as_mut()?;
-        let want = node.wants.get_mut(&id)?;
-        let (piece, places) = want.pieces.remove(digest)?;
-        let file = want.file;
-        if want.pieces.is_empty() {
-            node.wants.remove(&id);
-        }
-        Some((file, piece, places))
+        node.wants.take(id, digest)
     }
 }

@@ -1,3 +1,4 @@
+use super::hedges::{HEDGE_STEP_MS, STALL_MS};
 use super::*;
 use crate::digest::Digest;
 use crate::verify;

@@ -223,10 +223,10 @@ impl Inner {
         match output {
             Output::Read(at) => js::spawn(self.read_piece(file, at)),
             Output::Ask(priority, pieces) => {
-                let wanted = self.with(file, |open| {
+                let wanted: Option<Vec<_>> = self.with(file, |open| {
                     pieces.iter().filter_map(|&at| open.transfer.pieces().get(at).map(|p| (at, *p))).collect()
                 });
-                super::link::want(self, file, priority, wanted.unwrap_or_default());
+                super::link::want(self, file, priority, &wanted.unwrap_or_default());
             }
             Output::Cancel(pieces) => super::link::cancel(self, file, &pieces),
             Output::Fetch { run, pieces, via } => {

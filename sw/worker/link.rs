@@ -5,10 +5,10 @@ use std::cell::{Cell, RefCell};
 use js_sys::Uint8Array;
 use peerage::digest::Digest;
 use peerage::manifest::Piece;
-use peerage::port::{Held, Limits, MAX_HOLDINGS, MAX_WANTED, Priority, Stats, ToMesh, ToWorker};
-use peerage::sorted::Map;
+use peerage::port::{Held, Limits, MAX_HOLDINGS, Priority, Stats, ToMesh, ToWorker};
 use peerage::transfer::Input;
 use peerage::verify;
+use peerage::wants::Wants;
 use wasm_bindgen::prelude::*;
 
 use super::Inner;
@@ -16,8 +16,6 @@ use crate::js;
 
 /// What a mesh that lives answers a want within. One that doesn't is treated as gone until it speaks again.
 const ALIVE_MS: u64 = 1000;
-/// When a want is given up: the transfer hedges much earlier, by itself.
-const DEADLINE_MS: u32 = 15_000;
 /// How long the first requests of a worker's life wait for a mesh that may be there.
 const GREET_MS: u64 = 120;
 
@@ -28,8 +26,8 @@ pub(super) struct Link {
     neighbours: Cell<u16>,
     /// The mesh left a want unanswered, and has said nothing since.
     silent: Cell<bool>,
-    wants: RefCell<Map<u32, Want>>,
-    next: Cell<u32>,
+    /// By the file's integrity.
+    wants: RefCell<Wants<Digest>>,
     /// Settles when the mesh has greeted, or has had its time.
     greeting: RefCell<Option<js_sys::Promise>>,
     heard: Cell<bool>,
@@ -39,14 +37,6 @@ pub(super) struct Link {
 struct Port {
     port: web_sys::MessagePort,
     _on_message: Closure<dyn FnMut(web_sys::MessageEvent)>,
-}
-
-struct Want {
-    file: Digest,
-    pieces: Map<Digest, (Piece, Vec<usize>)>,
-    /// In the order of the want.
-    order: Vec<Digest>,
-    answered: bool,
 }
 
 impl Link {
@@ -142,7 +132,7 @@ impl Link {
         }
         self.neighbours.set(0);
         self.silent.set(false);
-        drop(self.wants.take());
+        self.wants.borrow_mut().clear();
         inner.feed_all(|| Input::Mesh(false));
     }
 }
@@ -187,24 +177,13 @@ pub(super) fn connect(inner: &'static Inner, port: web_sys::MessagePort) {
 }
 
 /// Asks the mesh for pieces of a file, in the order they are needed.
-pub(super) fn want(inner: &'static Inner, file: Digest, priority: Priority, wanted: Vec<(usize, Piece)>) {
-    for part in wanted.chunks(MAX_WANTED) {
-        let id = inner.link.next.get().wrapping_add(1);
-        inner.link.next.set(id);
-        let mut want = Want { file, pieces: Map::default(), order: Vec::new(), answered: false };
-        for (at, piece) in part {
-            let (_, places) = want.pieces.get_or_insert_with(piece.digest, || {
-                want.order.push(piece.digest);
-                (*piece, Vec::new())
-            });
-            places.push(*at);
-        }
-        let pieces = want.order.iter().filter_map(|d| want.pieces.get(d)).map(|(p, _)| (p.digest, p.len)).collect();
-        inner.link.wants.borrow_mut().insert(id, want);
-        inner.link.send(&ToMesh::Want { id, priority, deadline_ms: DEADLINE_MS, pieces });
+pub(super) fn want(inner: &'static Inner, file: Digest, priority: Priority, wanted: &[(usize, Piece)]) {
+    let said = inner.link.wants.borrow_mut().add(file, priority, wanted);
+    for (id, want) in said {
+        inner.link.send(&want);
         js::spawn(async move {
             js::sleep(ALIVE_MS).await;
-            let silent = inner.link.wants.borrow().get(&id).is_some_and(|want| !want.answered);
+            let silent = inner.link.wants.borrow().is_unanswered(id);
             if silent && !inner.link.silent.replace(true) {
                 // What it sends all the same is still taken.
                 inner.feed_all(|| Input::Mesh(false));
@@ -215,21 +194,9 @@ pub(super) fn want(inner: &'static Inner, file: Digest, priority: Priority, want
 
 /// Takes back what was asked for.
 pub(super) fn cancel(inner: &'static Inner, file: Digest, places: &[usize]) {
-    let mut cancelled: Map<u32, Vec<Digest>> = Map::default();
-    inner.link.wants.borrow_mut().retain(|&id, want| {
-        if want.file == file {
-            want.pieces.retain(|digest, (_, at)| {
-                at.retain(|at| !places.contains(at));
-                if at.is_empty() {
-                    cancelled.get_or_insert_with(id, Vec::new).push(*digest);
-                }
-                !at.is_empty()
-            });
-        }
-        !want.pieces.is_empty()
-    });
-    for (id, digests) in cancelled.take() {
-        inner.link.send(&ToMesh::Cancel { id, digests });
+    let said = inner.link.wants.borrow_mut().cancel(file, places);
+    for cancel in said {
+        inner.link.send(&cancel);
     }
 }
 
@@ -256,20 +223,11 @@ fn heard(inner: &'static Inner, data: &JsValue) {
             }
         }
         ToWorker::Available { id, have, .. } => {
-            let (file, refused) = {
-                let mut wants = inner.link.wants.borrow_mut();
-                let Some(want) = wants.get_mut(&id) else { return };
-                want.answered = true;
-                let refused: Vec<_> = want.order.iter().zip(have).filter(|(_, have)| !have).map(|(d, _)| *d).collect();
-                (
-                    want.file,
-                    refused.iter().filter_map(|d| want.pieces.remove(d)).flat_map(|(_, at)| at).collect::<Vec<_>>(),
-                )
-            };
-            for at in refused {
+            let refused = inner.link.wants.borrow_mut().available(id, &have);
+            let Some((file, places)) = refused else { return };
+            for at in places {
                 inner.feed(file, Input::Gone(at));
             }
-            inner.link.wants.borrow_mut().retain(|_, want| !want.pieces.is_empty());
         }
         ToWorker::Piece { id, digest, peer } => {
             inner.mesh_progressed();
@@ -277,7 +235,8 @@ fn heard(inner: &'static Inner, data: &JsValue) {
             js::spawn(arrived(inner, id, digest, peer, body));
         }
         ToWorker::Gone { id, digest, .. } => {
-            if let Some((file, _, places)) = take(inner, id, digest) {
+            let taken = inner.link.wants.borrow_mut().take(id, &digest);
+            if let Some((file, _, places)) = taken {
                 for at in places {
                     inner.feed(file, Input::Gone(at));
                 }
@@ -298,7 +257,8 @@ fn heard(inner: &'static Inner, data: &JsValue) {
 async fn arrived(inner: &'static Inner, id: u32, digest: Digest, peer: u32, body: Uint8Array) {
     let len = body.length();
     let found = js::sha256(&body).await;
-    let Some((file, piece, places)) = take(inner, id, digest) else {
+    let taken = inner.link.wants.borrow_mut().take(id, &digest);
+    let Some((file, piece, places)) = taken else {
         inner.site.borrow_mut().bytes.wasted += u64::from(len);
         return;
     };
@@ -316,15 +276,4 @@ async fn arrived(inner: &'static Inner, id: u32, digest: Digest, peer: u32, body
     for at in places {
         inner.feed(file, Input::Piece(at, body.clone()));
     }
-}
-
-fn take(inner: &Inner, id: u32, digest: Digest) -> Option<(Digest, Piece, Vec<usize>)> {
-    let mut wants = inner.link.wants.borrow_mut();
-    let want = wants.get_mut(&id)?;
-    let (piece, places) = want.pieces.remove(&digest)?;
-    let file = want.file;
-    if want.pieces.is_empty() {
-        wants.remove(&id);
-    }
-    Some((file, piece, places))
 }
