@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use crate::manifest::path_from_url;
+use crate::manifest::{path_from_url, url_from_path};
 
 /// What a driver knows of a request, all of it as the Fetch standard names it.
 #[derive(Clone, Debug, Default)]
@@ -16,6 +16,10 @@ pub struct Facts<'a> {
     pub path: Option<&'a str>,
     /// The query with its `?`; empty where there is none.
     pub query: &'a str,
+    /// The owner says that the query doesn't change the answer.
+    pub ignores_query: bool,
+    /// The origin answers for a page by its name without the ending: [`clean_path`].
+    pub clean_urls: bool,
     /// `Request.cache`.
     pub cache: &'a str,
     /// `Request.mode` is `navigate`.
@@ -35,6 +39,8 @@ pub enum Pass {
     Elsewhere,
     /// A query: the answer may depend on it.
     Query,
+    /// A page by its full name, on a site with clean URLs: the origin may redirect or answer.
+    FullName,
     /// The page asks the origin explicitly (`no-store`, `reload`, `only-if-cached`).
     CacheMode,
     /// Authorization or a condition of the page's own.
@@ -114,11 +120,29 @@ pub fn site_path<'a>(url: &'a str, scope: &str, elsewhere: &[Elsewhere]) -> Opti
         .find_map(|Elsewhere { prefix, folder }| Some([folder, url.strip_prefix(&**prefix)?].concat().into()))
 }
 
-/// The URL from which a listed file comes: the other way round.
-pub fn site_url(path: &str, scope: &str, elsewhere: &[Elsewhere]) -> String {
+/// The URL from which a listed file comes: the other way round. A folder's index and, with clean URLs, a page are asked
+/// for by the name that no origin redirects.
+pub fn site_url(path: &str, scope: &str, elsewhere: &[Elsewhere], clean_urls: bool) -> String {
+    let path = url_from_path(short_name(path, clean_urls));
     let host = elsewhere.iter().find_map(|e| Some((&*e.prefix, path.strip_prefix(&*e.folder)?)));
-    let (prefix, rest) = host.unwrap_or((scope, path));
+    let (prefix, rest) = host.unwrap_or((scope, &path));
     [prefix, rest].concat()
+}
+
+/// A listed path as its URL has it: without `index.html`, and with clean URLs without `.html`.
+pub fn short_name(path: &str, clean_urls: bool) -> &str {
+    let folder = path.strip_suffix("index.html").filter(|folder| folder.is_empty() || folder.ends_with('/'));
+    let page = || path.strip_suffix(PAGE).filter(|_| clean_urls);
+    folder.or_else(page).unwrap_or(path)
+}
+
+const PAGE: &str = ".html";
+
+/// What a path that isn't listed stands for with clean URLs: a page without its ending; and the index that, where there
+/// is one, hosts differ about. Names with a dot are left to the origin.
+pub fn clean_path(path: &str) -> Option<(String, String)> {
+    let name = path.rsplit('/').next()?;
+    (!name.contains('.')).then(|| ([path, PAGE].concat(), [path, "/index.html"].concat()))
 }
 
 /// The path to look up for a URL's path below the site's root: a folder stands for its index.
@@ -137,9 +161,13 @@ pub fn decide(facts: &Facts<'_>) -> Result<Candidate, Pass> {
         "HEAD" => true,
         _ => return Err(Pass::Method),
     };
-    let path = facts.path.and_then(listed_path).ok_or(Pass::Elsewhere)?;
-    if !facts.query.is_empty() {
+    let url_path = facts.path.ok_or(Pass::Elsewhere)?;
+    let path = listed_path(url_path).ok_or(Pass::Elsewhere)?;
+    if !facts.query.is_empty() && !facts.ignores_query {
         return Err(Pass::Query);
+    }
+    if facts.clean_urls && path.ends_with(PAGE) && !(url_path.is_empty() || url_path.ends_with('/')) {
+        return Err(Pass::FullName);
     }
     // A navigation's `reload` and `no-cache` come with the user's reload button, which the manifest answers freshly.
     let explicit = matches!(facts.cache, "no-store" | "reload" | "only-if-cached");
@@ -193,8 +221,28 @@ mod tests {
         for other in ["https://site.example/", "https://cdn.example/v2/x.js", "https://cdn.example.evil/v1/x.js", ""] {
             assert_eq!(path(other), None, "{other}");
         }
-        for url in ["https://cdn.example/v1/x/y.js", "https://img.example/1.png", "https://site.example/app/z"] {
-            assert_eq!(site_url(&path(url).unwrap(), scope, &hosts), url);
+        for url in ["https://cdn.example/v1/x/y.js", "https://img.example/1.png", "https://site.example/app/z%20z"] {
+            let path = listed_path(&path(url).unwrap()).unwrap();
+            assert_eq!(site_url(&path, scope, &hosts, false), url);
+        }
+    }
+
+    #[test]
+    fn with_clean_urls_a_page_goes_by_its_name_without_the_ending() {
+        let short = |path| (short_name(path, false), short_name(path, true));
+        assert_eq!(short("docs/about.html"), ("docs/about.html", "docs/about"));
+        assert_eq!(short("docs/index.html"), ("docs/", "docs/"));
+        assert_eq!(short("index.html"), ("", ""));
+        assert_eq!(short("myindex.html"), ("myindex.html", "myindex"));
+        assert_eq!(short("about.htm"), ("about.htm", "about.htm"));
+        assert_eq!(clean_path("docs/about"), Some(("docs/about.html".into(), "docs/about/index.html".into())));
+        assert_eq!(clean_path("v1.2/about").map(|(page, _)| page).as_deref(), Some("v1.2/about.html"));
+        assert_eq!(clean_path("missing.js"), None);
+        let clean = |path| decide(&Facts { clean_urls: true, ..get(path) }).map(|c| c.path);
+        assert_eq!(clean("about"), Ok("about".into()));
+        assert_eq!(clean("docs/"), Ok("docs/index.html".into()));
+        for full in ["about.html", "index.html", "docs/index.html", "%61bout%2Ehtml"] {
+            assert_eq!(clean(full), Err(Pass::FullName), "{full}");
         }
     }
 
@@ -206,6 +254,7 @@ mod tests {
         assert_eq!(path(&get("docs/")), Ok("docs/index.html".into()));
         assert!(decide(&Facts { method: "HEAD", ..get("x") }).unwrap().head);
         assert!(decide(&Facts { cache: "reload", navigation: true, ..get("") }).is_ok());
+        assert_eq!(path(&Facts { query: "?v=1", ignores_query: true, ..get("x") }), Ok("x".into()));
     }
 
     #[test]

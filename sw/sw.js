@@ -11,8 +11,15 @@
    */
   const IS_GUEST = self.location.pathname !== new URL("peerage-sw.js", SCOPE).pathname;
   const CACHE = `peerage:${SCOPE.pathname}:${PEERAGE.site}`;
-  const INCLUDE = PEERAGE.scope.regex.include.map((source) => new RegExp(source));
-  const EXCLUDE = PEERAGE.scope.regex.exclude.map((source) => new RegExp(source));
+  const { clean_urls: HAS_CLEAN_URLS, ignore_query: IGNORE_QUERY } = PEERAGE.scope;
+  /** Whether patterns select a file, by its path or by the clean URL of a page. */
+  const selector = (patterns) => {
+    const [include, exclude] = [patterns.include, patterns.exclude].map((sources) => sources.map((source) => new RegExp(source)));
+    const selects = (path) => include.some((glob) => glob.test(path)) && !exclude.some((glob) => glob.test(path));
+    return HAS_CLEAN_URLS ? (path) => selects(path) || selects(`${path}.html`) : selects;
+  };
+  const isPublished = selector(PEERAGE.scope.regex);
+  const ignoresQuery = selector(IGNORE_QUERY);
   /** Listed files that come from other hosts: `[URL prefix, folder]`. */
   const ELSEWHERE = PEERAGE.scope.cross_origin;
   /** The folders at the top that have listed files, where they are few enough to be named. */
@@ -144,7 +151,7 @@
       // Where the wasm traps again and again, the network is the better answer for the rest of this worker's life.
       if (traps < 3) {
         reply = await call(async (worker, current) => {
-          const said = await worker.fetch(event, hot.number());
+          const said = await worker.fetch(event, hot.number(), ignoresQuery(pathOf(event.request.url)));
           if (said?.reader) said.body = stream(said.reader, current);
           return said;
         });
@@ -168,29 +175,34 @@
     return new Response(reply.body ?? null, { status: reply.status, statusText: reply.statusText, headers: reply.headers });
   }
 
+  /** The path of a file that a URL may name, decoded; null where it can't be the site's. */
+  function pathOf(url) {
+    const host = url.startsWith(SCOPE.href) ? [SCOPE.href, ""] : ELSEWHERE.find(([prefix]) => url.startsWith(prefix));
+    if (!host) return null;
+    try {
+      const path = decodeURIComponent(host[1] + new URL(url).pathname.slice(new URL(host[0]).pathname.length));
+      return path === "" || path.endsWith("/") ? `${path}index.html` : path;
+    } catch {
+      return null;
+    }
+  }
+
   // What is certainly none of ours is left alone, synchronously.
   function concerns(request) {
     if (request.method !== "GET" && request.method !== "HEAD") return false;
     const { url, headers } = request;
-    const own = url.startsWith(SCOPE.href);
-    const host = own ? [SCOPE.href, ""] : ELSEWHERE.find(([prefix]) => url.startsWith(prefix));
-    if (!host) return false;
+    const path = pathOf(url);
+    if (path === null) return false;
     if (request.cache === "only-if-cached" && request.mode !== "same-origin") return false;
     if ((headers.get("accept") ?? "").includes("text/event-stream")) return false;
-    let path;
-    try {
-      path = decodeURIComponent(host[1] + new URL(url).pathname.slice(new URL(host[0]).pathname.length));
-    } catch {
-      return false;
-    }
     if (path.startsWith("peerage/")) {
       return path === "peerage/inspector" || [PEERAGE.page, PEERAGE.mesh, PEERAGE.wasm].some((file) => file.url === path);
     }
-    if (path === "" || path.endsWith("/")) path += "index.html";
     if (request.mode === "navigate" || CONTEXTS.includes(request.destination)) return true;
     const end = path.indexOf("/");
     if (FOLDERS && end >= 0 && !FOLDERS.has(path.slice(0, end))) return false;
-    return INCLUDE.some((glob) => glob.test(path)) && !EXCLUDE.some((glob) => glob.test(path));
+    if (new URL(url).search !== "" && !ignoresQuery(path)) return false;
+    return isPublished(path);
   }
 
   // A site that was retired installs nothing, not even a cache. Unverified: all that a forger of it gains is no worker.
@@ -205,22 +217,24 @@
   }
 
   // Where the browser can be told beforehand (Service Workers, InstallEvent.addRoutes), what can't be ours doesn't even wake
-  // the worker: what is sent, and what lies outside the site or in a folder of it without listed files. Documents and
-  // workers do, since the version of what they load is decided with them. A folder's name that URLs may write in several
-  // ways is left to the guard.
+  // the worker: what is sent, and what lies outside the site or in a folder of it without listed files, and where no query
+  // is ignored what has one. Documents and workers do, since the version of what they load is decided with them. A folder's
+  // name that URLs may write in several ways is left to the guard.
   async function route(event) {
-    const below = ({ protocol, hostname, port, pathname }, path = "*") => {
+    const below = ({ protocol, hostname, port, pathname }, path = "*", search = "*") => {
       const escaped = pathname.replace(/[\\{}()*+?:]/g, "\\$&");
-      return { urlPattern: new URLPattern({ protocol: protocol.slice(0, -1), hostname, port, pathname: escaped + path }) };
+      return { urlPattern: new URLPattern({ protocol: protocol.slice(0, -1), hostname, port, pathname: escaped + path, search }) };
     };
     const methods = ["POST", "PUT", "PATCH", "DELETE", "OPTIONS"].map((requestMethod) => ({ requestMethod }));
     const elsewhere = ELSEWHERE.map(([prefix]) => below(new URL(prefix)));
     await event.addRoutes({ condition: { or: methods }, source: "network" });
     await event.addRoutes({ condition: { not: { or: [below(SCOPE), ...elsewhere] } }, source: "network" });
-    if (!FOLDERS || PEERAGE.folders.some((name) => /[^\w.~-]/.test(name))) return;
+    const areNamed = FOLDERS && PEERAGE.folders.every((name) => /^[\w.~-]+$/.test(name));
+    const paths = areNamed ? ["", ":file", "peerage/*", ...PEERAGE.folders.map((name) => `${name}/*`)] : ["*"];
+    const search = IGNORE_QUERY.include.length > 0 ? "*" : "";
+    const files = [...paths.map((path) => below(SCOPE, path, search)), ...ELSEWHERE.map(([prefix]) => below(new URL(prefix), "*", search))];
     const contexts = [{ requestMode: "navigate" }, ...CONTEXTS.map((requestDestination) => ({ requestDestination }))];
-    const folders = ["", ":file", "peerage/*", ...PEERAGE.folders.map((name) => `${name}/*`)].map((path) => below(SCOPE, path));
-    await event.addRoutes({ condition: { not: { or: [...contexts, ...folders, ...elsewhere] } }, source: "network" });
+    await event.addRoutes({ condition: { not: { or: [...contexts, ...files] } }, source: "network" });
   }
 
   async function install() {

@@ -46,11 +46,14 @@ struct Constants {
     is_guest: bool,
     /// Hosts from which listed files come, too.
     elsewhere: Vec<Elsewhere>,
+    /// The origin answers for `about.html` at `about`.
+    clean_urls: bool,
 }
 
 impl Constants {
     fn read(constants: &JsValue) -> Self {
         let file = |name| js::text(&js::get(constants, name), "url");
+        let scope = js::get(constants, "scope");
         Self {
             site: js::text(constants, "site"),
             wasm: file("wasm"),
@@ -58,10 +61,11 @@ impl Constants {
             mesh: file("mesh"),
             inspector: file("inspector"),
             is_guest: js::get(constants, "guest").is_truthy(),
-            elsewhere: Array::from(&js::get(&js::get(constants, "scope"), "cross_origin"))
+            elsewhere: Array::from(&js::get(&scope, "cross_origin"))
                 .iter()
                 .map(|pair| Elsewhere { prefix: js::text(&pair, "0"), folder: js::text(&pair, "1") })
                 .collect(),
+            clean_urls: js::get(&scope, "clean_urls").is_truthy(),
         }
     }
 }
@@ -197,10 +201,10 @@ impl Worker {
     }
 
     /// A request that the guards let through. Resolves to what the response is made of, or to `undefined`: the network.
-    pub fn fetch(&self, event: web_sys::FetchEvent, number: u32) -> Promise {
+    pub fn fetch(&self, event: web_sys::FetchEvent, number: u32, ignores_query: bool) -> Promise {
         let inner = self.0;
         js::promise(async move {
-            Ok(match respond::respond(inner, &event, number).await {
+            Ok(match respond::respond(inner, &event, number, ignores_query).await {
                 Some(answer) => answer.into_js(),
                 None => JsValue::UNDEFINED,
             })

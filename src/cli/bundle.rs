@@ -189,22 +189,27 @@ impl Built {
     }
 }
 
+/// An empty file for tests.
+#[cfg(test)]
+pub(crate) fn empty_entry(path: String) -> Entry {
+    Entry {
+        path,
+        size: 0,
+        integrity: Digest::of(b""),
+        media_type: String::new(),
+        label: peerage::manifest::Label::Share,
+        precache: false,
+        headers: Vec::new(),
+        pieces: Vec::new(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn entries(paths: impl IntoIterator<Item = String>) -> Vec<Entry> {
-        let entry = |path| Entry {
-            path,
-            size: 0,
-            integrity: Digest::of(b""),
-            media_type: String::new(),
-            label: peerage::manifest::Label::Share,
-            precache: false,
-            headers: Vec::new(),
-            pieces: Vec::new(),
-        };
-        paths.into_iter().map(entry).collect()
+        paths.into_iter().map(empty_entry).collect()
     }
 
     fn named(names: &[&str]) -> Folders {

@@ -2,7 +2,7 @@
 //!
 //! From the root down: signature, index, shards, then every file's bytes, piece by piece; the worker script and
 //! what it names; and, of a live site, whatever would make browsers see something else than what was signed: media
-//! types, declared headers, policies that block the tag or the workers, caches that keep the root or the worker stale.
+//! types, declared headers, redirects, policies that block the tag or the workers, caches that keep the root or the worker stale.
 
 use std::fmt;
 use std::io::{self, Read};
@@ -14,6 +14,7 @@ use indicatif::{HumanBytes, HumanCount, ProgressBar};
 use peerage::digest::Digest;
 use peerage::inject::{self, LOOK, Plan, allows_own_scripts};
 use peerage::manifest::{Entry, Root};
+use peerage::route::{clean_path, short_name};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -106,7 +107,12 @@ pub(crate) fn check(place: &Place, sample: Option<usize>, progress: bool) -> any
         place.root()?.ok_or_else(|| anyhow!("nothing is published at {place}: {} is missing", place.locate(ROOT)))?;
     let root = &root.root;
     let parts = place.tree(root.index).context("the manifest is not whole")?;
-    let mut problems = bundle_problems(place, root);
+    let (constants, mut problems) = match worker_constants(place) {
+        Ok(constants) => (Some(constants), Vec::new()),
+        Err(e) => (None, vec![Problem::new(WORKER, format!("{e:#}"))]),
+    };
+    let clean_urls = constants.as_ref().is_some_and(|constants| constants.scope.clean_urls);
+    problems.extend(constants.map(|constants| bundle_problems(place, root, constants)).into_iter().flatten());
     problems.extend(stale_problems(place));
     let listed = (parts.entries.len() as u64, parts.entries.iter().map(|e| e.size).sum::<u64>());
     if listed != (root.files, root.bytes) {
@@ -125,7 +131,8 @@ pub(crate) fn check(place: &Place, sample: Option<usize>, progress: bool) -> any
     };
     rayon::ThreadPoolBuilder::new().num_threads(threads).build()?.install(|| {
         wanted.par_iter().for_each(|entry| {
-            let problems = entry_problems(place, root, entry, &bar);
+            let name = if clean_urls { clean_name(&entry.path, &parts.entries) } else { &entry.path };
+            let problems = entry_problems(place, root, entry, name, &bar);
             if let Ok(mut all) = found.lock() {
                 all.extend(problems.into_iter().map(|problem| Problem::new(&entry.path, problem)));
             }
@@ -168,6 +175,12 @@ struct Constants {
     page: Part,
     mesh: Part,
     inspector: Part,
+    scope: Scope,
+}
+
+#[derive(Deserialize)]
+struct Scope {
+    clean_urls: bool,
 }
 
 #[derive(Deserialize)]
@@ -177,11 +190,7 @@ struct Part {
 }
 
 /// The worker script must be this site's, and everything it names must be there with the hash that it says.
-fn bundle_problems(place: &Place, root: &Root) -> Vec<Problem> {
-    let constants = match worker_constants(place) {
-        Ok(constants) => constants,
-        Err(e) => return vec![Problem::new(WORKER, format!("{e:#}"))],
-    };
+fn bundle_problems(place: &Place, root: &Root, constants: Constants) -> Vec<Problem> {
     let mut problems = Vec::new();
     if constants.site != root.site {
         problems.push(Problem::new(
@@ -269,13 +278,32 @@ fn stale_problems(place: &Place) -> Vec<Problem> {
 /// Caching that delays an update by no more than this is the owner's business, in seconds.
 const FRESH: u64 = 300;
 
-fn entry_problems(place: &Place, root: &Root, entry: &Entry, bar: &ProgressBar) -> Vec<String> {
-    let opened = match place.open(&entry.path) {
+/// The path by which a host with clean URLs answers for a file. Where a folder's index takes a page's name it is its own.
+fn clean_name<'a>(path: &'a str, entries: &[Entry]) -> &'a str {
+    let short = short_name(path, true);
+    let index = clean_path(short).map(|(_, index)| index).unwrap_or_default();
+    let is_taken = |name: &str| entries.binary_search_by(|entry| entry.path.as_str().cmp(name)).is_ok();
+    if short != path && (is_taken(short) || is_taken(&index)) { path } else { short }
+}
+
+/// What is wrong with a file, which a live site answers with by the path `name`.
+fn entry_problems(place: &Place, root: &Root, entry: &Entry, name: &str, bar: &ProgressBar) -> Vec<String> {
+    let (name, is_clean) = match place {
+        Place::Folder(_) => (&*entry.path, false),
+        Place::Url(_) => (name, name != entry.path),
+    };
+    let opened = match place.open(name) {
         Ok(Some(opened)) => opened,
+        Ok(None) if is_clean => return vec![format!("it is missing at /{name}, which clean_urls promises")],
         Ok(None) => return vec!["it is missing".into()],
         Err(e) => return vec![format!("{e:#}")],
     };
     let mut problems = header_problems(&opened, entry);
+    if let Some(to) = &opened.moved {
+        let hint =
+            if entry.path.ends_with(".html") && !is_clean { "; perhaps [site] clean_urls is true here" } else { "" };
+        problems.push(format!("/{name} is redirected to {to}, and visitors get it without that{hint}"));
+    }
     let is_html = essence(&entry.media_type) == "text/html";
     let headers = opened.headers.clone();
     match read_entry(opened.body, entry, bar) {
@@ -383,25 +411,25 @@ fn allows_own_workers(policy: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::bundle;
 
     #[test]
     fn a_sample_is_spread_over_all() {
-        let entry = |n: u32| Entry {
-            path: format!("{n:03}"),
-            size: 0,
-            integrity: Digest::of(b""),
-            media_type: String::new(),
-            label: peerage::manifest::Label::Share,
-            precache: false,
-            headers: Vec::new(),
-            pieces: Vec::new(),
-        };
-        let entries: Vec<Entry> = (0..100).map(entry).collect();
+        let entries: Vec<Entry> = (0..100).map(|n| bundle::empty_entry(format!("{n:03}"))).collect();
         let paths = |count| spread(&entries, count).iter().map(|e| e.path.clone()).collect::<Vec<_>>();
         assert_eq!(paths(Some(4)), ["000", "025", "050", "075"]);
         assert_eq!(paths(Some(1000)).len(), 100);
         assert_eq!(paths(None).len(), 100);
         assert!(paths(Some(0)).is_empty());
+    }
+
+    #[test]
+    fn a_page_is_looked_for_by_its_clean_name_unless_that_is_taken() {
+        let paths = ["about.html", "blog/index.html", "blog.html", "index.html", "new", "new.html"];
+        let mut entries: Vec<Entry> = paths.map(|path| bundle::empty_entry(path.to_owned())).into();
+        entries.sort_by(|a, b| a.path.cmp(&b.path));
+        let names = paths.map(|path| clean_name(path, &entries));
+        assert_eq!(names, ["about", "blog/", "blog.html", "", "new", "new.html"]);
     }
 
     #[test]

@@ -19,6 +19,10 @@
 //! inject = true
 //! [cross_origin]                # listed files that pages load from another host: URL prefix = folder
 //! "https://cdn.example.org/assets/" = "assets/"
+//! [ignore_query]                # files that are the same whatever their URL's query
+//! include = ["assets/**"]
+//! [site]
+//! clean_urls = false            # the host answers for about.html at /about
 //! [trackers]
 //! urls = []                     # none: the site's own peerage/tracker
 //! [ice]
@@ -56,6 +60,8 @@ pub(crate) struct Config {
     share: Share,
     cache: Patterns,
     precache: Patterns,
+    ignore_query: Patterns,
+    site: SiteTable,
     policy: PolicyTable,
     cross_origin: BTreeMap<String, String>,
     trackers: Trackers,
@@ -82,6 +88,12 @@ impl Default for Share {
 struct Patterns {
     include: Vec<String>,
     exclude: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct SiteTable {
+    clean_urls: bool,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -217,7 +229,9 @@ impl Config {
             share_html: Set::new("share", &html_include, &self.share.exclude)?,
             cache: Set::new("cache", &self.cache.include, &self.cache.exclude)?,
             precache: Set::new("precache", &self.precache.include, &self.precache.exclude)?,
+            ignore_query: Set::new("ignore_query", &self.ignore_query.include, &self.ignore_query.exclude)?,
             cross_origin: self.cross_origin()?,
+            clean_urls: self.site.clean_urls,
         })
     }
 }
@@ -261,10 +275,17 @@ pub(crate) struct Rules {
     share_html: Set,
     cache: Set,
     precache: Set,
+    ignore_query: Set,
     cross_origin: Vec<(String, String)>,
+    clean_urls: bool,
 }
 
 impl Rules {
+    /// The host answers for `about.html` at `about`.
+    pub(crate) fn has_clean_urls(&self) -> bool {
+        self.clean_urls
+    }
+
     /// The label of a file and whether it is precached; `None`: it is not published.
     pub(crate) fn label(&self, path: &str, media_type: &str) -> Option<(Label, bool)> {
         let essence = media_type.split(';').next().unwrap_or_default().trim();
@@ -301,6 +322,11 @@ impl Rules {
             exclude: globs(&exclude),
             regex: ScopeRegex { include: regexes(&include), exclude: regexes(&exclude) },
             cross_origin: self.cross_origin.clone(),
+            ignore_query: ScopeRegex {
+                include: regexes(&self.ignore_query.include),
+                exclude: regexes(&self.ignore_query.exclude),
+            },
+            clean_urls: self.clean_urls,
         }
     }
 }
@@ -314,6 +340,10 @@ pub(crate) struct Scope {
     regex: ScopeRegex,
     /// URL prefixes on other hosts, and the folders (percent-encoded paths below the site) that they stand for.
     cross_origin: Vec<(String, String)>,
+    /// Files that are the same whatever the query of their URL.
+    ignore_query: ScopeRegex,
+    /// The host answers for `about.html` at `about`; at its full name it may redirect.
+    clean_urls: bool,
 }
 
 /// The same patterns as sources for JavaScript's `RegExp`, without flags.
@@ -498,6 +528,15 @@ mod tests {
         assert_eq!(regex(r"a\\x41/b"), r"^a\\x41/b$");
         let scope = Config::parse("[share]\nexclude = ['api/**']").unwrap().rules().unwrap().scope();
         assert_eq!((scope.include, scope.exclude), (vec!["**".to_owned()], vec!["api/**".to_owned()]));
+    }
+
+    #[test]
+    fn queries_matter_but_where_the_owner_says_otherwise() {
+        let scope = |text: &str| Config::parse(text).unwrap().rules().unwrap().scope();
+        assert_eq!(scope("").ignore_query, ScopeRegex { include: vec![], exclude: vec![] });
+        let some = scope("[ignore_query]\ninclude = ['assets/**']\nexclude = ['*.json']").ignore_query;
+        assert_eq!((&*some.include[0], &*some.exclude[0]), ("^assets/.*$", r"^(?:/?|.*/)[^/]*\.json$"));
+        assert!(!scope("").clean_urls && scope("[site]\nclean_urls = true").clean_urls);
     }
 
     #[test]

@@ -28,6 +28,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use peerage::digest::Digest;
 use peerage::headers::Headers;
 use peerage::manifest::{Entry, FORMAT, Label, MAX_ROOT_BYTES, Root, build_tree, integrity_of};
+use peerage::route::short_name;
 use peerage::sign::Key;
 use peerage::verify::SignedRoot;
 
@@ -363,7 +364,7 @@ impl AllLabelled {
 fn label_all(files: Vec<Found>, rules: &Rules, declared: &Headers) -> AllLabelled {
     let mut all = AllLabelled::default();
     for found in files {
-        let mut headers = declared.for_path(&format!("/{}", found.path));
+        let mut headers = declared.for_path(&format!("/{}", short_name(&found.path, rules.has_clean_urls())));
         let guessed = || media_type(&found.path).to_string();
         let typed = headers.iter().position(|(name, _)| name.eq_ignore_ascii_case("content-type"));
         let media_type = typed.map_or_else(guessed, |at| headers.remove(at).1);

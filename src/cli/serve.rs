@@ -51,6 +51,9 @@ pub(crate) struct Args {
     /// URL path under which the site is mounted
     #[arg(long, value_name = "PATH", default_value = "/", value_parser = prefix)]
     prefix: String,
+    /// Answer for about.html at /about, and redirect from /about.html there
+    #[arg(long)]
+    clean_urls: bool,
     /// Serve over TLS with the certificates of this PEM file
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     tls_cert: Option<PathBuf>,
@@ -81,6 +84,8 @@ pub(crate) struct ServeOptions {
     pub(crate) listen: SocketAddr,
     /// The URL path of the site: starts and ends with a slash.
     pub(crate) prefix: String,
+    /// Whether a page is answered for by its name without the ending.
+    pub(crate) clean_urls: bool,
     /// PEM files of the certificates and the private key.
     pub(crate) tls: Option<(PathBuf, PathBuf)>,
     /// Where the counters are served.
@@ -92,7 +97,15 @@ pub(crate) struct ServeOptions {
 impl ServeOptions {
     /// Serves `dir` over plain HTTP at `listen`, without counters.
     pub(crate) fn new(dir: PathBuf, listen: SocketAddr) -> Self {
-        Self { dir, listen, prefix: "/".to_owned(), tls: None, metrics_listen: None, limits: Limits::default() }
+        Self {
+            dir,
+            listen,
+            prefix: "/".to_owned(),
+            clean_urls: false,
+            tls: None,
+            metrics_listen: None,
+            limits: Limits::default(),
+        }
     }
 }
 
@@ -100,6 +113,7 @@ impl ServeOptions {
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let options = ServeOptions {
         prefix: args.prefix,
+        clean_urls: args.clean_urls,
         tls: args.tls_cert.zip(args.tls_key),
         metrics_listen: args.metrics_listen,
         limits: Limits { messages_per_s: args.tracker_rate, ..Limits::default() },
@@ -137,7 +151,7 @@ struct App {
 impl Server {
     /// Checks the options and takes the ports.
     pub(crate) async fn bind(options: ServeOptions) -> anyhow::Result<Self> {
-        let site = Site::open(&options.dir, options.prefix.clone())?;
+        let site = Site::open(&options.dir, options.prefix.clone(), options.clean_urls)?;
         let tls = options.tls.as_ref().map(|(cert, key)| tls(cert, key)).transpose()?;
         let (listener, address) = listen(options.listen, "--listen").await?;
         let metrics = match options.metrics_listen {

@@ -6,12 +6,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail, ensure};
+use axum::http::Uri;
 use peerage::digest::Digest;
 use peerage::manifest::url_from_path;
 use peerage::manifest::{Child, Entry, MAX_PAGE_BYTES, MAX_ROOT_BYTES, MAX_SHARD_BYTES, Shard};
 use peerage::sign::PublicKey;
 use peerage::verify::{self, SignedRoot, UnverifiedRoot, Verified};
 use rayon::prelude::*;
+use ureq::ResponseExt as _;
 
 use super::Misuse;
 
@@ -57,6 +59,8 @@ pub(crate) struct Opened {
     pub(crate) is_live: bool,
     /// Header fields, names in lower case.
     pub(crate) headers: Vec<(String, String)>,
+    /// The path of the URL that a redirect led to, where one did.
+    pub(crate) moved: Option<String>,
     /// The bytes, without any content coding.
     pub(crate) body: Box<dyn Read>,
 }
@@ -110,7 +114,10 @@ impl Site {
     }
 
     fn open(&self, path: &str) -> anyhow::Result<Option<Opened>> {
-        let (head, body) = self.agent.get(self.url(path)).call()?.into_parts();
+        let asked: Uri = self.url(path).parse()?;
+        let response = self.agent.get(&asked).call()?;
+        let moved = Some(response.get_uri().path()).filter(|&path| path != asked.path()).map(str::to_owned);
+        let (head, body) = response.into_parts();
         match head.status.as_u16() {
             200 => {}
             404 | 410 => return Ok(None),
@@ -119,6 +126,7 @@ impl Site {
         let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
         Ok(Some(Opened {
             is_live: true,
+            moved,
             headers: head.headers.iter().map(|(n, v)| (n.as_str().to_owned(), text(v.as_bytes()))).collect(),
             body: Box::new(body.into_with_config().limit(u64::MAX).reader()),
         }))
@@ -255,7 +263,7 @@ pub(crate) struct Parts {
 
 fn open_file(file: &Path) -> anyhow::Result<Option<Opened>> {
     match std::fs::File::open(file) {
-        Ok(opened) => Ok(Some(Opened { is_live: false, headers: Vec::new(), body: Box::new(opened) })),
+        Ok(opened) => Ok(Some(Opened { is_live: false, moved: None, headers: Vec::new(), body: Box::new(opened) })),
         Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
         Err(e) => Err(e.into()),
     }

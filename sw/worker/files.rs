@@ -10,7 +10,7 @@ use futures::channel::{mpsc, oneshot};
 use js_sys::{ArrayBuffer, Promise, Uint8Array};
 use peerage::Millis;
 use peerage::digest::Digest;
-use peerage::manifest::{Entry, Label, Piece, url_from_path};
+use peerage::manifest::{Entry, Label, Piece};
 use peerage::route;
 use peerage::sorted::Map;
 use peerage::store::{PACK_BYTES, PACK_MS, SMALL_BYTES, Segment};
@@ -441,8 +441,7 @@ impl Inner {
 
     /// The URL that a file is asked for by, where no request gives one.
     pub(super) fn file_url(&self, path: &str) -> String {
-        let asked = path.strip_suffix("index.html").filter(|dir| dir.is_empty() || dir.ends_with('/')).unwrap_or(path);
-        route::site_url(&url_from_path(asked), &self.scope, &self.constants.elsewhere)
+        route::site_url(path, &self.scope, &self.constants.elsewhere, self.constants.clean_urls)
     }
 }
 

@@ -149,7 +149,7 @@ async fn check_claims(inner: &'static Inner, claims: Vec<(u64, String, String)>)
         let Some(version) = inner.version(number).await else { continue };
         let path = route::site_path(&url, &inner.scope, &inner.constants.elsewhere);
         let Some(path) = path.as_deref().and_then(route::listed_path) else { continue };
-        let Ok(entry) = inner.lookup(&version, &path).await else { continue };
+        let Ok(entry) = super::respond::look_up(inner, &version, &path).await else { continue };
         let is_true =
             entry.is_some_and(|entry| matches!(&entry.pieces[..], [only] if only.digest.to_string() == sha256));
         if !is_true {

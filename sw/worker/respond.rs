@@ -20,7 +20,7 @@ use super::files::Reading;
 use super::report::Record;
 use super::versions::{Refreshed, Version};
 use super::{Inner, describe};
-use crate::js;
+use crate::js::{self, Js};
 
 /// The part of an open range that a media element gets at once where bodies can't be streamed, in bytes; it asks on.
 const MEDIA_PART: u64 = 4 << 20;
@@ -91,8 +91,13 @@ impl Answer {
     }
 }
 
-/// Answers a request, or leaves it to the network.
-pub(super) async fn respond(inner: &'static Inner, event: &web_sys::FetchEvent, number: u32) -> Option<Answer> {
+/// Answers a request, or leaves it to the network. `ignores_query`: the owner says that of its path.
+pub(super) async fn respond(
+    inner: &'static Inner,
+    event: &web_sys::FetchEvent,
+    number: u32,
+    ignores_query: bool,
+) -> Option<Answer> {
     let request = event.request();
     let url = web_sys::Url::new(&request.url()).ok()?;
     let (href, query) = (url.href(), url.search());
@@ -110,6 +115,8 @@ pub(super) async fn respond(inner: &'static Inner, event: &web_sys::FetchEvent, 
         method: &method,
         path,
         query: &query,
+        ignores_query,
+        clean_urls: inner.constants.clean_urls,
         cache: &cache,
         navigation: mode == "navigate",
         range: range.as_deref(),
@@ -118,7 +125,7 @@ pub(super) async fn respond(inner: &'static Inner, event: &web_sys::FetchEvent, 
     let decided = route::decide(&facts);
     let resulting = js::text(event, "resultingClientId");
     if facts.navigation {
-        return navigate(inner, event, number, decided.ok()?, &resulting).await;
+        return navigate(inner, event, number, decided.ok(), &resulting).await;
     }
     let candidate = decided.ok()?;
     let client = event.client_id().unwrap_or_default();
@@ -138,8 +145,21 @@ pub(super) async fn respond(inner: &'static Inner, event: &web_sys::FetchEvent, 
     serve(inner, Asked { request: &request, number, version: &version, entry, candidate }).await
 }
 
+/// What a version lists for the path of a candidate.
+pub(super) async fn look_up(inner: &'static Inner, version: &Version, path: &str) -> Js<Option<Rc<Entry>>> {
+    let listed = inner.lookup(version, path).await?;
+    if listed.is_some() || !inner.constants.clean_urls {
+        return Ok(listed);
+    }
+    let Some((page, index)) = route::clean_path(path) else { return Ok(None) };
+    if inner.lookup(version, &index).await?.is_some() {
+        return Ok(None);
+    }
+    inner.lookup(version, &page).await
+}
+
 async fn find(inner: &'static Inner, version: &Version, path: &str) -> Option<Rc<Entry>> {
-    match inner.lookup(version, path).await {
+    match look_up(inner, version, path).await {
         Ok(entry) => entry,
         Err(e) => {
             inner.note_error(&format!("{path} cannot be looked up: {}", describe(&e)));
@@ -153,32 +173,35 @@ async fn navigate(
     inner: &'static Inner,
     event: &web_sys::FetchEvent,
     number: u32,
-    candidate: route::Candidate,
+    candidate: Option<route::Candidate>,
     resulting: &str,
 ) -> Option<Answer> {
-    let fresh_ms = inner.current().map_or(0, |version| u64::from(version.root.root.policy.fresh_ms));
     let refreshing = inner.refreshing();
     // The rest of a longer update goes on beside the page.
     event.wait_until(&settled(refreshing.clone())).ok()?;
-    let race = Array::of2(&settled(refreshing.clone()), &settled(after(fresh_ms)));
-    js::wait(Promise::race(&race)).await.ok()?;
-    let known = inner.site.borrow().version_for("")?;
-    let version = inner.version(known).await?;
-    let Some(entry) = find(inner, &version, &candidate.path).await else {
-        // Not ours: what it loads is answered from the version that the origin confirmed just now, or not at all.
-        let resulting = resulting.to_owned();
-        inner.pin(&resulting, Pin::Pass);
-        js::spawn(async move {
-            let Ok(Refreshed::Confirmed) = Inner::refreshed(refreshing).await else { return };
-            let current = inner.site.borrow().current;
-            if let Some(number) = current {
-                inner.site.borrow_mut().pin(&resulting, Pin::Version(number));
-            }
-        });
-        return None;
-    };
-    inner.pin(resulting, Pin::Version(known));
-    serve(inner, Asked { request: &event.request(), number, version: &version, entry, candidate }).await
+    if let Some(candidate) = candidate {
+        let fresh_ms = inner.current().map_or(0, |version| u64::from(version.root.root.policy.fresh_ms));
+        let race = Array::of2(&settled(refreshing.clone()), &settled(after(fresh_ms)));
+        js::wait(Promise::race(&race)).await.ok()?;
+        let known = inner.site.borrow().version_for("")?;
+        let version = inner.version(known).await?;
+        if let Some(entry) = find(inner, &version, &candidate.path).await {
+            inner.pin(resulting, Pin::Version(known));
+            let request = &event.request();
+            return serve(inner, Asked { request, number, version: &version, entry, candidate }).await;
+        }
+    }
+    // Not ours: what it loads is answered from the version that the origin confirmed just now, or not at all.
+    let resulting = resulting.to_owned();
+    inner.pin(&resulting, Pin::Pass);
+    js::spawn(async move {
+        let Ok(Refreshed::Confirmed) = Inner::refreshed(refreshing).await else { return };
+        let current = inner.site.borrow().current;
+        if let Some(number) = current {
+            inner.site.borrow_mut().pin(&resulting, Pin::Version(number));
+        }
+    });
+    None
 }
 
 /// A document that a handler of the site's own answered sees what it would see of the network, the origin's version of

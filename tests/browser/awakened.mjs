@@ -124,6 +124,6 @@ story('what cannot be ours does not wake the worker', async (stage, kind) => {
     const seen = { post: await source(urls.own, { method: 'POST', body: 'x' }) };
     for (const name of Object.keys(urls)) seen[name] = await source(urls[name]);
     return seen;
-  }, { own: `${base}part-1.bin`, below: `${base}inner/part.bin`, outside: `${origin.url}part-1.bin`, other: `${base}other/part.bin` });
-  assert.deepEqual(passed, { post: 'network', own: '', below: '', outside: 'network', other: 'network' });
+  }, { own: `${base}part-1.bin`, below: `${base}inner/part.bin`, query: `${base}part-1.bin?v=2`, outside: `${origin.url}part-1.bin`, other: `${base}other/part.bin` });
+  assert.deepEqual(passed, { post: 'network', own: '', below: '', query: 'network', outside: 'network', other: 'network' });
 }, { over: EACH.filter(([kind]) => kind === 'chromium') });

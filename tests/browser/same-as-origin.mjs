@@ -6,7 +6,7 @@ import headers from './cases/headers.mjs';
 import paths from './cases/paths.mjs';
 import requests from './cases/requests.mjs';
 import unlisted from './cases/unlisted.mjs';
-import { addServers, compare, folderOf, observe, readable, siteOf } from './lib/differential.mjs';
+import { addServers, compare, enterLab, EVERYWHERE, folderOf, observe, readable, siteOf } from './lib/differential.mjs';
 import { html } from './lib/site.mjs';
 import { story } from './lib/story.mjs';
 
@@ -15,22 +15,10 @@ const only = process.env.PEERAGE_CASES;
 const cases = Object.entries(THEMES).flatMap(([theme, list]) => list.map(one => ({ ...one, theme })))
   .filter(one => only === undefined || folderOf(one).includes(only));
 
-const NO_CONNECTION = 'a header of the connection; an answer of a worker has none';
-const NOT_SIGNED = 'bytes from peers come without the origin\'s headers: those that are signed stand, the others are not known yet';
-
-/** What no service worker can hide, in every case (docs/differences.md). */
-const EVERYWHERE = {
-  'headers.server-timing': 'the number of the request, by which peerage.explain() speaks of it',
-  ...Object.fromEntries(['connection', 'keep-alive', 'transfer-encoding'].map(name => [`headers.${name}`, NO_CONNECTION])),
-  ...Object.fromEntries(['accept-ranges', 'cache-control', 'content-encoding', 'content-length', 'etag', 'last-modified', 'vary']
-    .map(name => [`headers.${name}`, { reason: NOT_SIGNED, states: ['peer'] }])),
-  'progress.lengthComputable': { reason: NOT_SIGNED, states: ['peer'] },
-  'progress.total': { reason: NOT_SIGNED, states: ['peer'] },
-  decodedBodySize: { reason: 'Firefox counts no bytes of an answer of a worker', kinds: ['firefox'] },
-};
-
 story(`a page cannot tell Peerage from the origin in ${cases.length} cases`, async (stage, kind) => {
-  const site = await stage.site({ 'lab.html': html('Lab', '', ''), 'favicon.ico': '', ...siteOf(cases) }, { config: "[share]\nexclude = ['**/members/**']\n" });
+  const site = await stage.site({ 'lab.html': html('Lab', '', ''), 'favicon.ico': '', ...siteOf(cases) }, {
+    config: "[share]\nexclude = ['**/members/**']\n[ignore_query]\ninclude = ['**/ignored/**']\n",
+  });
   const origin = await stage.serve(site);
   const fronts = {};
   for (const name of ['direct', 'behind', 'taker', 'other']) {
@@ -65,20 +53,14 @@ story(`a page cannot tell Peerage from the origin in ${cases.length} cases`, asy
     }
   };
 
-  const enter = async (who, front) => {
-    const lab = new URL('lab.html', front.url).href;
-    await who.goto(lab);
-    await who.page.evaluate(async () => { await navigator.serviceWorker.register('/peerage-sw.js'); });
-    await who.enter(lab);
-  };
-  await enter(visitor, fronts.behind);
+  await enterLab(visitor, fronts.behind.url);
   // What isn't listed has no warm cache, and documents out of one are opened offline.
   const listed = cases.filter(({ needs }) => needs !== 'network');
   await compareIn('cold', visitor, fronts.behind, cases);
   const inLab = listed.filter(({ page }) => page === undefined);
   await compareIn('warm', visitor, fronts.behind, inLab);
   const taker = await stage.visitor(kind, { name: 'taker' });
-  await enter(taker, fronts.taker);
+  await enterLab(taker, fronts.taker.url);
   await visitor.goto(new URL('lab.html', fronts.behind.url).href);
   await visitor.ready();
   for (const who of [visitor, taker]) await who.consent();

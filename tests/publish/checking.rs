@@ -37,6 +37,29 @@ fn a_sound_site_passes_in_a_folder_and_live() {
 }
 
 #[test]
+fn clean_urls_must_be_what_the_host_does() {
+    let pages: &[(&str, &[u8])] =
+        &[("index.html", b"home"), ("about.html", b"about"), ("docs.html", b"docs"), ("docs/index.html", b"in docs")];
+    let site = Site::new(pages);
+    site.put("_headers", b"/about\n  X-Signed: yes\n");
+    site.publish(&[]);
+    let (plain, clean) = (Server::start(&site.dir()), Server::start_with(&site.dir(), &["--clean-urls"]));
+    assert_eq!(check(&plain.url).code, Some(0));
+    let said = check(&clean.url);
+    assert_eq!(said.code, Some(1));
+    assert!(said.out.contains("about.html: /about.html is redirected to /about, and visitors"), "{}", said.out);
+
+    fs::write(site.around.path().join("peerage.toml"), "[site]\nclean_urls = true\n").unwrap();
+    site.publish(&[]);
+    let said = check(&clean.url);
+    assert_eq!(said.code, Some(0), "{}", said.out);
+    let said = check(&plain.url);
+    assert!(said.out.contains("about.html: it is missing at /about, which clean_urls promises"), "{}", said.out);
+    assert!(said.err.contains("1 problem"), "{}", said.out);
+    assert_eq!(check(site.dir().to_str().unwrap()).code, Some(0));
+}
+
+#[test]
 fn every_difference_is_listed() {
     let site = site();
     let server = Server::start(&site.dir());

@@ -166,3 +166,24 @@ fn a_file_that_cannot_be_read_is_403_and_the_rest_goes_on() {
     assert_eq!(origin.get("/a.js").status, if may_read_anything { 200 } else { 403 });
     assert_eq!(origin.get("/b.js").status, 200);
 }
+
+#[test]
+fn with_clean_urls_a_page_has_one_name() {
+    let files: &[(&str, &[u8])] = &[
+        ("about.html", b"about"),
+        ("docs/index.html", b"docs"),
+        ("404.html", b"none"),
+        ("_headers", b"/about\n  X-A: b"),
+    ];
+    let origin = Origin::start_with(files, &["--clean-urls", "--prefix", "/site/"]);
+    let about = origin.get("/site/about?q=1");
+    assert_eq!((about.status, about.text().as_str(), about.header("x-a").as_str()), (200, "about", "b"));
+    assert_eq!(about.header("content-type"), "text/html; charset=utf-8");
+    for (path, to) in [("/site/about.html?q=1", "/site/about?q=1"), ("/site/docs/index.html", "/site/docs/")] {
+        let moved = origin.get(path);
+        assert_eq!((moved.status, moved.header("location").as_str()), (308, to), "{path}");
+    }
+    assert_eq!((origin.get("/site/missing").status, origin.get("/site/missing").text().as_str()), (404, "none"));
+    let plain = Origin::start(&files[..1]);
+    assert_eq!((plain.get("/about").status, plain.get("/about.html").status), (404, 200));
+}

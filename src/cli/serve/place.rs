@@ -4,7 +4,8 @@ use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use peerage::manifest::path_from_url;
+use peerage::manifest::{path_from_url, url_from_path};
+use peerage::route::short_name;
 
 /// What a URL's path names.
 #[derive(Debug)]
@@ -12,6 +13,8 @@ pub(super) enum Place {
     File(Found),
     /// A folder with an index, named without the slash at its end.
     Folder,
+    /// With clean URLs, a page by its full name: the percent-encoded path by which it goes.
+    Page(String),
     Nothing,
     /// There is something, but it cannot be looked at.
     Unreadable(PathBuf, io::Error),
@@ -52,6 +55,24 @@ pub(super) fn locate(root: &Path, url_path: &str) -> Place {
         },
         Ok(_) => Place::Nothing,
         Err(e) => Place::Unreadable(root.join(parts), e),
+    }
+}
+
+/// As [`locate`], for a site with clean URLs: `about` names `about.html`, and `about.html` leads there.
+pub(super) fn locate_clean(root: &Path, url_path: &str) -> Place {
+    let is_folder = url_path.is_empty() || url_path.ends_with('/');
+    match locate(root, url_path) {
+        Place::Nothing if !is_folder => locate(root, &format!("{url_path}.html")),
+        Place::File(found) if !is_folder && short_name(&found.path, true) != found.path => {
+            let short = url_from_path(short_name(&found.path, true));
+            match locate(root, &short) {
+                Place::Nothing => Place::Page(short),
+                Place::File(other) if other.path == found.path => Place::Page(short),
+                // That name is taken.
+                Place::File(_) | Place::Folder | Place::Page(_) | Place::Unreadable(..) => Place::File(found),
+            }
+        }
+        there @ (Place::File(_) | Place::Folder | Place::Page(_) | Place::Nothing | Place::Unreadable(..)) => there,
     }
 }
 
@@ -141,7 +162,7 @@ mod tests {
     fn path_of(root: &Path, url: &str) -> Option<String> {
         match locate(root, url) {
             Place::File(found) => Some(found.path),
-            Place::Folder | Place::Nothing | Place::Unreadable(..) => None,
+            Place::Folder | Place::Page(_) | Place::Nothing | Place::Unreadable(..) => None,
         }
     }
 
@@ -162,6 +183,39 @@ mod tests {
         }
         assert!(matches!(locate(&root, "docs"), Place::Folder));
         assert!(matches!(locate(&root, "a%20b.js"), Place::File(Found { br: true, gz: false, .. })));
+    }
+
+    #[test]
+    fn with_clean_urls_a_page_has_one_name() {
+        let (_outer, root) = site();
+        fs::create_dir(root.join("blog")).unwrap();
+        for file in ["über.html", "blog.html", "docs.html", "blog/post.html"] {
+            fs::write(root.join(file), file).unwrap();
+        }
+        let at = |url: &str| match locate_clean(&root, url) {
+            Place::File(found) => found.path,
+            Place::Page(short) => format!("-> {short}"),
+            other @ (Place::Folder | Place::Nothing | Place::Unreadable(..)) => format!("{other:?}"),
+        };
+        for (url, place) in [
+            ("%C3%BCber", "über.html"),
+            ("%C3%BCber.html", "-> %C3%BCber"),
+            ("blog", "blog.html"),
+            ("blog/post", "blog/post.html"),
+            ("blog/post%2Ehtml", "-> blog/post"),
+            ("docs", "Folder"),
+            ("docs.html", "docs.html"),
+            ("docs/", "docs/index.html"),
+            ("docs/index.html", "-> docs/"),
+            ("docs/index", "docs/index.html"),
+            ("", "index.html"),
+            ("a%20b.js", "a b.js"),
+            ("blog/", "Nothing"),
+            ("missing", "Nothing"),
+            ("_headers", "Nothing"),
+        ] {
+            assert_eq!(at(url), place, "{url}");
+        }
     }
 
     #[test]

@@ -19,9 +19,10 @@ use axum::http::request::Parts;
 use axum::http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
 use axum::response::{IntoResponse as _, Response};
 use peerage::headers::Headers;
+use peerage::route::short_name;
 use tower_http::services::ServeFile;
 
-use super::place::{Found, Place, locate};
+use super::place::{Found, Place, locate, locate_clean};
 use crate::cli::media::{is_compressible, media_type};
 use crate::cli::warn;
 
@@ -35,6 +36,8 @@ pub(super) struct Site {
     root: PathBuf,
     /// Starts and ends with a slash.
     prefix: String,
+    /// `about` names `about.html`.
+    clean_urls: bool,
     rules: Mutex<Rules>,
 }
 
@@ -48,14 +51,14 @@ struct Rules {
 
 impl Site {
     /// Opens the folder `dir`. Fails where it cannot be read or its `_headers` file is wrong.
-    pub(super) fn open(dir: &std::path::Path, prefix: String) -> anyhow::Result<Self> {
+    pub(super) fn open(dir: &std::path::Path, prefix: String, clean_urls: bool) -> anyhow::Result<Self> {
         let shown = dir.display();
         let root = dir.canonicalize().with_context(|| {
             format!("cannot serve the folder {shown}: give the path of an existing folder, such as ./public")
         })?;
         anyhow::ensure!(root.is_dir(), "cannot serve {shown}: it is a file; give the folder that it is in");
         std::fs::read_dir(&root).with_context(|| format!("cannot read the folder {shown}: check its permissions"))?;
-        let site = Self { root, prefix, rules: Mutex::default() };
+        let site = Self { root, prefix, clean_urls, rules: Mutex::default() };
         site.reread_headers().with_context(|| format!("cannot use {}", site.headers_file().display()))?;
         Ok(site)
     }
@@ -71,7 +74,8 @@ impl Site {
             return self.outside(path, request.uri.query());
         };
         let (site, below) = (Arc::clone(&self), below.to_owned());
-        let place = tokio::task::spawn_blocking(move || (locate(&site.root, &below), site.headers())).await;
+        let find = if self.clean_urls { locate_clean } else { locate };
+        let place = tokio::task::spawn_blocking(move || (find(&site.root, &below), site.headers())).await;
         let (place, headers) = match place {
             Ok(looked_up) => looked_up,
             Err(e) => return failed(&self.root, &io::Error::other(e)),
@@ -79,6 +83,9 @@ impl Site {
         match place {
             Place::File(found) => self.send(found, &headers, &request).await,
             Place::Folder => redirect(StatusCode::MOVED_PERMANENTLY, &format!("{path}/"), request.uri.query()),
+            Place::Page(short) => {
+                redirect(StatusCode::PERMANENT_REDIRECT, &format!("{}{short}", self.prefix), request.uri.query())
+            }
             Place::Nothing => self.not_found(&headers, &request).await,
             Place::Unreadable(at, e) => failed(&at, &e),
         }
@@ -114,7 +121,7 @@ impl Site {
             Ok(response) => response,
             Err(e) => return failed(&found.file, &e),
         };
-        dress(response.headers_mut(), &found, headers);
+        self.dress(response.headers_mut(), &found, headers);
         response
     }
 
@@ -132,7 +139,7 @@ impl Site {
             Ok(response) => response,
             Err(e) => return failed(&found.file, &e),
         };
-        dress(response.headers_mut(), &found, headers);
+        self.dress(response.headers_mut(), &found, headers);
         // They would make caches take this page for the file that is missing.
         response.headers_mut().remove(ETAG);
         response.headers_mut().remove(LAST_MODIFIED);
@@ -146,6 +153,33 @@ impl Site {
         let Some(version) = asked.get(IF_RANGE) else { return true };
         let Ok(now) = read(found, &Method::HEAD, HeaderMap::new()).await else { return false };
         now.headers().get(ETAG) == Some(version) || now.headers().get(LAST_MODIFIED) == Some(version)
+    }
+
+    /// Says what the file's bytes don't: how long they keep, whom they may be shown to, and what the site's owner adds.
+    fn dress(&self, response: &mut HeaderMap, found: &Found, headers: &Headers) {
+        response.insert(CACHE_CONTROL, HeaderValue::from_static(cache_control(&found.path)));
+        if found.br || found.gz || is_compressible(media_type(&found.path).as_ref()) {
+            response.insert(VARY, HeaderValue::from_static("Accept-Encoding"));
+        }
+        if found.path == "peerage/mesh.js" {
+            // A page that is cross-origin isolated starts a worker only if the worker's script says the same of itself.
+            response.insert("cross-origin-embedder-policy", HeaderValue::from_static("require-corp"));
+            response.insert("cross-origin-resource-policy", HeaderValue::from_static("same-origin"));
+        }
+        let mut set: Vec<HeaderName> = Vec::new();
+        for (name, value) in headers.for_path(&format!("/{}", short_name(&found.path, self.clean_urls))) {
+            let (Ok(name), Ok(value)) =
+                (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_bytes(value.as_bytes()))
+            else {
+                continue;
+            };
+            if set.contains(&name) || name == VARY {
+                response.append(&name, value);
+            } else {
+                response.insert(&name, value);
+            }
+            set.push(name);
+        }
     }
 
     fn headers_file(&self) -> PathBuf {
@@ -198,33 +232,6 @@ async fn read(found: &Found, method: &Method, asked: HeaderMap) -> io::Result<Re
     *request.headers_mut() = asked;
     request.headers_mut().remove(HOST);
     Ok(file.try_call(request).await?.map(Body::new))
-}
-
-/// Says what the file's bytes don't: how long they keep, whom they may be shown to, and what the site's owner adds.
-fn dress(response: &mut HeaderMap, found: &Found, headers: &Headers) {
-    response.insert(CACHE_CONTROL, HeaderValue::from_static(cache_control(&found.path)));
-    if found.br || found.gz || is_compressible(media_type(&found.path).as_ref()) {
-        response.insert(VARY, HeaderValue::from_static("Accept-Encoding"));
-    }
-    if found.path == "peerage/mesh.js" {
-        // A page that is cross-origin isolated starts a worker only if the worker's script says the same of itself.
-        response.insert("cross-origin-embedder-policy", HeaderValue::from_static("require-corp"));
-        response.insert("cross-origin-resource-policy", HeaderValue::from_static("same-origin"));
-    }
-    let mut set: Vec<HeaderName> = Vec::new();
-    for (name, value) in headers.for_path(&format!("/{}", found.path)) {
-        let (Ok(name), Ok(value)) =
-            (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_bytes(value.as_bytes()))
-        else {
-            continue;
-        };
-        if set.contains(&name) || name == VARY {
-            response.append(&name, value);
-        } else {
-            response.insert(&name, value);
-        }
-        set.push(name);
-    }
 }
 
 /// How long an answer keeps. Files of the manifest that are named by their hash never change; everything else is asked

@@ -42,6 +42,14 @@ export default [
   at('bytes that are no text', '%ff%fe.txt', small('text.txt'), online),
   at('a query', 'text.txt?v=2', small('text.txt'), online),
   at('an empty query', 'text.txt?', small('text.txt')),
+  {
+    name: 'queries that are ignored', files: small('ignored/text.txt'), requests: { file: 'ignored/text.txt', cold: 1, warm: 0 },
+    run: async (lab, base) => [await lab.look(`${base}ignored/text.txt?v=1`), await lab.look(`${base}ignored/text.txt?v=a%20b#part`), await lab.look(`${base}ignored/text.txt`)],
+  },
+  {
+    name: 'modules whose queries are ignored', files: { 'ignored/part.mjs': 'export default import.meta.url;' },
+    run: async (lab, base) => [(await import(`${base}ignored/part.mjs?v=1`)).default, (await import(`${base}ignored/part.mjs?v=2`)).default],
+  },
   at('a fragment', 'text.txt#part', small('text.txt')),
   at('a semicolon', 'text.txt;v=2', small('text.txt'), online),
   at('an empty file', 'empty.txt', { 'empty.txt': '' }, {
@@ -75,6 +83,7 @@ export default [
   { name: 'a document in a folder', files: folder, page: '' },
   { name: 'a document with a fragment', files: folder, page: 'docs/page.html#part' },
   { name: 'a document whose URL has a query', files: folder, page: 'docs/page.html?a=b', needs: 'network' },
+  { name: 'a document whose query is ignored', files: base => ({ 'ignored/page.html': page(`a page in ${base}`) }), page: 'ignored/page.html?utm_source=a%20b#part' },
   { name: 'a document in a folder without its slash', files: folder, page: 'docs?x=y#part', needs: 'network' },
   { name: 'a document that is not there', files: folder, page: 'missing.html', needs: 'network' },
   { name: 'a text file as a document', files: small('text.txt'), page: 'text.txt' },

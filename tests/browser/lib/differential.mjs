@@ -21,6 +21,20 @@ import { PATIENCE, within } from './wait.mjs';
 /** The states behind Peerage, in the order in which they are reached. */
 export const STATES = ['cold', 'warm', 'peer', 'offline'];
 
+const NO_CONNECTION = 'a header of the connection; an answer of a worker has none';
+const NOT_SIGNED = 'bytes from peers come without the origin\'s headers: those that are signed stand, the others are not known yet';
+
+/** What no service worker can hide, in every case (docs/differences.md). */
+export const EVERYWHERE = {
+  'headers.server-timing': 'the number of the request, by which peerage.explain() speaks of it',
+  ...Object.fromEntries(['connection', 'keep-alive', 'transfer-encoding'].map(name => [`headers.${name}`, NO_CONNECTION])),
+  ...Object.fromEntries(['accept-ranges', 'cache-control', 'content-encoding', 'content-length', 'etag', 'last-modified', 'vary']
+    .map(name => [`headers.${name}`, { reason: NOT_SIGNED, states: ['peer'] }])),
+  'progress.lengthComputable': { reason: NOT_SIGNED, states: ['peer'] },
+  'progress.total': { reason: NOT_SIGNED, states: ['peer'] },
+  decodedBodySize: { reason: 'Firefox counts no bytes of an answer of a worker', kinds: ['firefox'] },
+};
+
 /** A case's folder in the site. */
 export function folderOf({ theme, name }) {
   return `${theme}/${name.toLowerCase().replaceAll(/[^a-z0-9]+/g, '-').replaceAll(/^-|-$/g, '')}`;
@@ -51,11 +65,22 @@ export function addServers(front, cases) {
   }
 }
 
-/** Runs cases in the visitor's tab, which shows a page of the site; returns `Map(case → observation)`. */
+/** Has the visitor come to the site at `base`, until its worker answers for the lab. */
+export async function enterLab(visitor, base, lab = 'lab.html') {
+  const { href } = new URL(lab, base);
+  await visitor.goto(href);
+  await visitor.page.evaluate(async () => { await navigator.serviceWorker.register('/peerage-sw.js'); });
+  await visitor.enter(href);
+}
+
+/**
+ * Runs cases in the visitor's tab, which shows a page of the site; returns `Map(case → observation)`. `extra` is for the
+ * cases; its `lab` names the page in which they run.
+ */
 export async function observe(visitor, base, cases, extra = {}) {
   const seen = new Map();
   const inLab = cases.filter(one => one.page === undefined);
-  const lab = new URL('lab.html', base).href;
+  const lab = new URL(extra.lab ?? 'lab.html', base).href;
   if (visitor.page.url() !== lab) await visitor.goto(lab);
   await visitor.page.evaluate(defineLab);
   for (const one of inLab) seen.set(one, await runOne(visitor, base, one, extra));
