@@ -97,7 +97,7 @@ story('no document mixes two versions while releases follow each other', async (
   assert.ok(seen.size > 1);
 });
 
-story('after a rollback, and behind a cache that is late, a document consists of one release', async (stage, kind) => {
+story('after a rollback, behind a late cache and behind half an upload a document consists of one release', async (stage, kind) => {
   const site = await stage.site(release(1));
   const [live, first] = [stage.folder('live'), stage.folder('first')];
   upload(site, live);
@@ -120,6 +120,15 @@ story('after a rollback, and behind a cache that is late, a document consists of
   await visitor.page.reload();
   assert.deepEqual(await releases(visitor, parts(0, PARTS)), [2], 'behind a late cache');
   stale();
+
+  // An upload that broke off after the root: what the root leads to isn't there.
+  site.write(release(3));
+  await site.publish();
+  copyFileSync(path.join(site.folder, 'peerage/root.jws'), path.join(live, 'peerage/root.jws'));
+  await visitor.page.reload();
+  assert.deepEqual(await releases(visitor, parts(0, PARTS)), [2], 'behind half an upload');
+  await visitor.newTab(front.url);
+  assert.deepEqual(await releases(visitor, parts(0, PARTS)), [2], 'behind half an upload, in a new tab');
 
   // The whole folder is put back as it was, its root too: what the visitor has seen since is nothing to go by.
   for (const name of readdirSync(live)) rmSync(`${live}/${name}`, { recursive: true });

@@ -16,7 +16,7 @@ const cases = Object.entries(THEMES).flatMap(([theme, list]) => list.map(one => 
   .filter(one => only === undefined || folderOf(one).includes(only));
 
 story(`a page cannot tell Peerage from the origin in ${cases.length} cases`, async (stage, kind) => {
-  const site = await stage.site({ 'lab.html': html('Lab', '', ''), 'favicon.ico': '', ...siteOf(cases) }, {
+  const site = await stage.site({ 'lab.html': html('Lab', '', ''), 'favicon.ico': '', '404.html': html('Not here', '', ''), ...siteOf(cases) }, {
     config: "[share]\nexclude = ['**/members/**']\n[ignore_query]\ninclude = ['**/ignored/**']\n",
   });
   const origin = await stage.serve(site);

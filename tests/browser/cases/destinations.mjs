@@ -35,6 +35,18 @@ const NO_CLIENT = { reason: 'what object and embed load is shown to no worker: o
 
 export default [
   { name: 'document', files: base => ({ 'page.html': page(base) }), page: 'page.html' },
+  { name: 'a document of several pieces', files: base => ({ 'page.html': page(base, `<p>${base}</p>`.repeat(30_000)) }), page: 'page.html', run: async lab => ({ ...await lab.inside(window), paragraphs: document.querySelectorAll('p').length }) },
+  {
+    name: 'a document that is loaded again', differs: { referrer: { reason: 'as of any document that a worker answers', kinds: ['firefox'], sometimes: true } }, files: base => ({ 'page.html': page(base) }), page: 'page.html',
+    drive: async visitor => {
+      await visitor.page.reload();
+      return visitor.page.evaluate(() => ({ title: document.title, referrer: document.referrer, type: performance.getEntriesByType('navigation')[0].type }));
+    },
+  },
+  {
+    name: 'frames', files: base => ({ 'frames.html': `<!doctype html><link rel="icon" href="data:,"><title>frames</title><frameset cols="50%,50%"><frame src="one.html"><frame src="other.html"></frameset>`, 'one.html': page(`one ${base}`), 'other.html': page(`other ${base}`) }),
+    page: 'frames.html', run: async lab => [document.body.tagName, await lab.inside(window.frames[0]), await lab.inside(window.frames[1])],
+  },
   { name: 'iframe', files: base => ({ 'page.html': page(base) }), run: (lab, base) => lab.frame(`${base}page.html`) },
   {
     name: 'iframe in an iframe', files: base => ({ 'outer.html': page(base, '<iframe src="inner.html"></iframe>'), 'inner.html': page(`inside ${base}`) }),
@@ -154,6 +166,19 @@ export default [
         await lab.element('img', { src: `${base}image.png` }, look), await lab.element('img', { src: `${base}image.png`, crossorigin: '' }, look),
         await lab.element('img', { src: `${base}broken.png` }), await lab.timing(`${base}image.png`),
       ];
+    },
+  },
+  {
+    name: 'images in other places', files: base => ({ 'poster.png': png(31, 21, [1, 2, 3], base), 'button.png': png(17, 11, [3, 2, 1], base), 'inner.png': png(9, 9, [1, 1, 9], base), 'shapes.svg': svg('shape', `<symbol id="part"><rect width="5" height="5"/></symbol><!-- ${base} -->`) }),
+    run: async (lab, base) => {
+      const box = document.createElement('div');
+      box.innerHTML = `<video poster="${base}poster.png"></video><svg width="50" height="50"><use href="${base}shapes.svg#part"/><image href="${base}inner.png"/></svg>`;
+      document.body.append(box);
+      const button = await lab.element('input', { type: 'image', src: `${base}button.png` }, input => ({ size: [input.width, input.height] }));
+      // Of a poster and a reference there is no event.
+      const seen = [button, await lab.timing(`${base}poster.png`), await lab.timing(`${base}inner.png`), await lab.timing(`${base}shapes.svg`), box.querySelector('video').clientWidth];
+      box.remove();
+      return seen;
     },
   },
   { name: 'image that is not there', needs: 'network', run: (lab, base) => lab.element('img', { src: `${base}missing.png` }) },

@@ -110,6 +110,16 @@ export default [
     headers: { 'page.html': { Link: '<part.js>; rel=preload; as=script' } },
     run: async lab => ({ ...await lab.inside(window), part: window.part, timing: await lab.timing('part.js') }),
   },
+  {
+    name: 'Link: stylesheet and modulepreload', page: 'page.html',
+    files: base => ({ 'page.html': page(base), 'style.css': `p { width: 71px } /* ${base} */`, 'part.mjs': `export default ${JSON.stringify(base)};` }),
+    headers: { 'page.html': { Link: '<style.css>; rel=stylesheet, <part.mjs>; rel=modulepreload' } },
+    run: async (lab, base) => ({ ...await lab.inside(window), width: getComputedStyle(document.querySelector('p')).width, part: (await import(`${base}part.mjs`)).default }),
+  },
+  {
+    name: 'CSP of a worker', files: base => ({ 'worker.js': `fetch('data.txt').then(({ status }) => postMessage(status), error => postMessage(error.name)); // ${base}`, 'data.txt': base }),
+    headers: { 'worker.js': { 'Content-Security-Policy': "connect-src 'none'" } }, run: (lab, base) => lab.worker(`${base}worker.js`),
+  },
   { name: 'Refresh', files: base => ({ 'page.html': page(base), 'next.html': page(`next of ${base}`) }), headers: { 'page.html': { Refresh: '0; url=next.html' } }, run: (lab, base) => lab.frame(`${base}page.html`, async view => { await lab.pause(500); return { url: view.document.URL }; }) },
   { name: 'Origin-Agent-Cluster', files: base => ({ 'page.html': page(base) }), headers: { 'page.html': { 'Origin-Agent-Cluster': '?1' } }, page: 'page.html' },
   { name: 'an attachment in a frame', files: { 'data.bin': 5000 }, headers: { 'data.bin': { 'Content-Disposition': 'attachment' } }, needs: 'network', run: (lab, base) => lab.within(700, lab.frame(`${base}data.bin`, view => ({ url: view.document.URL }))) },

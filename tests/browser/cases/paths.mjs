@@ -7,6 +7,7 @@ const online = { needs: 'network' };
 const EMPTY = { reason: 'nothing is fetched of an empty file, so only the headers that were signed are known', states: ['cold', 'warm', 'offline'] };
 
 export default [
+  { name: 'the root of the site', run: lab => lab.look('/') },
   at('a folder', '', folder),
   at('a folder\'s index', 'index.html', folder),
   at('a folder below', 'docs/', folder),

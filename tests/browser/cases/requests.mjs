@@ -40,6 +40,7 @@ export default [
   range('several ranges', 'bytes=0-9,20-29', { needs: 'network' }),
   range('a reversed range', 'bytes=5-1', { needs: 'network' }),
   range('a range of lines', 'lines=1-2', { needs: 'network' }),
+  range('a range of an empty file', 'bytes=0-9', { files: { 'data.bin': '' }, needs: 'network' }),
   {
     name: 'If-Range of the current version', files: data, needs: 'network',
     run: async (lab, base) => {
@@ -51,6 +52,7 @@ export default [
   ...['default', 'no-cache', 'force-cache'].map(cache => init(`cache ${cache}`, { cache })),
   ...['no-store', 'reload'].map(cache => init(`cache ${cache}`, { cache }, { needs: 'network' })),
   init('cache only-if-cached across origins', { cache: 'only-if-cached' }),
+  init('cache only-if-cached', { cache: 'only-if-cached', mode: 'same-origin' }, { needs: 'network' }),
   ...['cors', 'no-cors', 'same-origin', 'navigate'].map(mode => init(`mode ${mode}`, { mode })),
   ...['omit', 'same-origin', 'include'].map(credentials => init(`credentials ${credentials}`, { credentials })),
   ...['follow', 'error', 'manual'].map(redirect => init(`redirect ${redirect}`, { redirect })),
@@ -130,6 +132,7 @@ export default [
   },
   init('If-None-Match of another version', { headers: { 'if-none-match': '"other"' } }, { needs: 'network' }),
   init('If-Modified-Since', { headers: { 'if-modified-since': 'Tue, 01 Jan 2036 00:00:00 GMT' } }, { needs: 'network' }),
+  init('If-Unmodified-Since', { headers: { 'if-unmodified-since': 'Mon, 01 Jan 1990 00:00:00 GMT' } }, { needs: 'network' }),
   init('If-Match of another version', { headers: { 'if-match': '"other"' } }, { needs: 'network' }),
   {
     name: 'a Request object with a fragment', files: text,

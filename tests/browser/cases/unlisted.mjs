@@ -26,6 +26,7 @@ const NO_STATUS = { reason: 'Firefox has no status of what a worker could not fe
 
 const cases = [
   ask('GET', '{}'),
+  { name: 'HEAD', server: { echo }, run: (lab, base) => lab.look(`${base}echo`, { method: 'HEAD' }) },
   ask('POST with bytes', "{ method: 'POST', body: new Uint8Array(70_000), headers: { 'content-type': 'application/x-test' } }"),
   ask('POST with a form', "{ method: 'POST', body: new URLSearchParams({ a: 'b c' }) }"),
   ask('POST with parts', "{ method: 'POST', body: (() => { const form = new FormData(); form.set('file', new File(['content'], 'name.txt')); return form; })() }"),
@@ -58,6 +59,9 @@ const cases = [
   at('204', (_, response) => answer(response, 204, {})),
   at('201 with a body', (_, response) => answer(response, 201, { 'content-type': 'text/plain', 'x-a': 'b' }, 'made')),
   at('an empty 200', (_, response) => answer(response, 200, { 'content-length': 0 })),
+  at('206', (request, response) => answer(response, 206, { 'content-type': 'text/plain', 'content-range': 'bytes 1-3/9' }, 'bcd'), {
+    run: (lab, base) => lab.look(`${base}it`, { headers: { range: 'bytes=1-3' } }),
+  }),
   at('401', (_, response) => answer(response, 401, { 'content-type': 'text/plain' }, 'who?')),
   at('403', (_, response) => answer(response, 403, { 'content-type': 'text/plain' }, 'no')),
   at('500', (_, response) => answer(response, 500, { 'content-type': 'text/plain' }, 'broken')),
