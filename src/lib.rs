@@ -36,6 +36,7 @@ pub mod mesh;
 pub mod observed;
 pub mod pieces;
 pub mod port;
+mod rate;
 pub mod replay;
 pub mod rng;
 pub mod route;

@@ -24,6 +24,7 @@ use crate::wire::{FRAME_HEAD, Frame, Hello, MAX_MESSAGE, Message, NodeId, VERSIO
 mod doors;
 mod download;
 mod dropping;
+mod forecast;
 mod gossip;
 mod links;
 mod membership;
@@ -471,8 +472,7 @@ impl Mesh {
                 }
             }
             ToMesh::Want { id, priority, deadline_ms, pieces } => {
-                let deadline = now + u64::from(deadline_ms);
-                self.downloads.want(id, priority, deadline, &pieces, &self.neighbours, &mut self.outbox);
+                self.downloads.want(id, priority, deadline_ms, &pieces, &self.neighbours, now, &mut self.outbox);
             }
             ToMesh::Cancel { id, digests } => {
                 self.downloads.cancel(id, &digests, &mut self.neighbours, &mut self.outbox);

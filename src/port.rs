@@ -39,6 +39,17 @@ pub enum Priority {
     Background,
 }
 
+/// A piece that the worker wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// The piece.
+    pub digest: Digest,
+    /// Its length in bytes.
+    pub len: u32,
+    /// From now, in milliseconds: where it should come later than this by what is known, it is not to be fetched.
+    pub within_ms: u32,
+}
+
 /// Limits of what this visitor gives.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Limits {
@@ -70,8 +81,8 @@ pub enum ToMesh {
         priority: Priority,
         /// What has not come this many milliseconds from now is given up: [`ToWorker::Gone`].
         deadline_ms: u32,
-        /// The pieces and their lengths in bytes, in the order they are needed; at most [`MAX_WANTED`].
-        pieces: Vec<(Digest, u32)>,
+        /// In the order they are needed; at most [`MAX_WANTED`].
+        pieces: Vec<Wanted>,
     },
     /// Some pieces of a want are no longer needed; none named: all of them. Not answered.
     Cancel {
@@ -121,11 +132,10 @@ pub enum ToWorker {
     Available {
         /// The want.
         id: u32,
-        /// For each wanted piece, in order: the mesh fetches it, and ends it by a [`ToWorker::Piece`] or a
-        /// [`ToWorker::Gone`]. Of the others nothing more is said.
-        have: Vec<bool>,
-        /// When the last of them should be here, by what is known, in milliseconds from now.
-        eta_ms: u32,
+        /// For each wanted piece, in order: when it should be here by what is known, in milliseconds from now. The mesh
+        /// fetches it, and ends it by a [`ToWorker::Piece`] or a [`ToWorker::Gone`]. `None`: it doesn't, and says
+        /// nothing more of it.
+        etas: Vec<Option<u32>>,
     },
     /// A piece, unverified; its bytes come beside the message.
     Piece {
@@ -230,6 +240,9 @@ const BAD: u8 = 5;
 const LIMITS: u8 = 6;
 const ROOT: u8 = 7;
 
+/// Stands for no prediction in an [`ToWorker::Available`].
+const NOT_FETCHED: u32 = u32::MAX;
+
 const READY: u8 = 1;
 const AVAILABLE: u8 = 2;
 const PIECE: u8 = 3;
@@ -265,9 +278,10 @@ impl ToMesh {
                     Priority::Background => 1,
                 });
                 out.extend(deadline_ms.to_le_bytes());
-                for (digest, len) in pieces {
-                    out.extend(digest.0);
-                    out.extend(len.to_le_bytes());
+                for wanted in pieces {
+                    out.extend(wanted.digest.0);
+                    out.extend(wanted.len.to_le_bytes());
+                    out.extend(wanted.within_ms.to_le_bytes());
                 }
             }
             Self::Cancel { id, digests } => {
@@ -318,7 +332,9 @@ impl ToMesh {
                     _ => return Err(BadMessage::Field),
                 };
                 let deadline_ms = from.u32()?;
-                let pieces = list(&mut from, 36, MAX_WANTED, |from| Ok((from.digest()?, from.u32()?)))?;
+                let pieces = list(&mut from, 40, MAX_WANTED, |from| {
+                    Ok(Wanted { digest: from.digest()?, len: from.u32()?, within_ms: from.u32()? })
+                })?;
                 Self::Want { id, priority, deadline_ms, pieces }
             }
             CANCEL => Self::Cancel { id: from.u32()?, digests: list(&mut from, 32, MAX_WANTED, Reader::digest)? },
@@ -344,11 +360,10 @@ impl ToWorker {
                 out.extend(neighbours.to_le_bytes());
                 out.push(u8::from(*fresh));
             }
-            Self::Available { id, have, eta_ms } => {
+            Self::Available { id, etas } => {
                 out.push(AVAILABLE);
                 out.extend(id.to_le_bytes());
-                out.extend(eta_ms.to_le_bytes());
-                out.extend(have.iter().map(|&h| u8::from(h)));
+                out.extend(etas.iter().flat_map(|eta| eta.unwrap_or(NOT_FETCHED).to_le_bytes()));
             }
             Self::Piece { id, digest, peer } => {
                 out.push(PIECE);
@@ -390,8 +405,9 @@ impl ToWorker {
         let message = match from.u8()? {
             READY => Self::Ready { neighbours: from.u16()?, fresh: flag(&mut from)? },
             AVAILABLE => {
-                let (id, eta_ms) = (from.u32()?, from.u32()?);
-                Self::Available { id, have: list(&mut from, 1, MAX_WANTED, flag)?, eta_ms }
+                let id = from.u32()?;
+                let eta = |from: &mut Reader<'_>| Ok(Some(from.u32()?).filter(|&ms| ms != NOT_FETCHED));
+                Self::Available { id, etas: list(&mut from, 4, MAX_WANTED, eta)? }
             }
             PIECE => Self::Piece { id: from.u32()?, digest: from.digest()?, peer: from.u32()? },
             GONE => Self::Gone {

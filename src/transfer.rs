@@ -6,9 +6,11 @@
 //!
 //! ```text
 //!   in the store?      Read      verified again on the way
-//!   a neighbour's?     Ask       the mesh answers, or says that it won't, or stalls: then the origin is asked as well
+//!   a neighbour's?     Ask       where the mesh should bring it in time; late or stalled, the origin is asked as well
 //!   otherwise          Fetch     a run of consecutive pieces: the whole file by plain GET, less by Range
 //! ```
+//!
+//! What is in time is said by [`Paths`]. For pieces that nobody waits for, any time is.
 //!
 //! What was fetched is stored in spans of a few megabytes (see [`crate::store`]) and let go when no reader needs it, so
 //! memory is bounded by the window however large the file and however slow the reader. Bodies are of any type `B`: in a
@@ -18,7 +20,10 @@
 //! stale: the newest root is asked for, then the kept old file, then the origin past the HTTP cache; after that the
 //! readers fail, and the driver passes the origin's own answer through.
 
+mod doors;
 mod hedges;
+mod paths;
+mod slot;
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -27,162 +32,49 @@ use crate::Millis;
 use crate::manifest::Piece;
 use crate::port::Priority;
 use crate::sorted::Map;
-use crate::store::{FIRST_SEGMENT_BYTES, SEGMENT_BYTES};
 use crate::verify::Verified;
 
-pub use self::hedges::Hedges;
+pub use self::doors::{Fault, Input, Output, ReaderId, RunId, Source, Via};
+pub use self::paths::Paths;
+use self::slot::{Slot, spans};
 
 /// How far ahead of a reader pieces are obtained, in bytes: enough to keep several neighbours busy.
 const WINDOW: u64 = 8 << 20;
+const NEVER: Millis = Millis(u64::MAX);
 /// A mesh that has sent nothing of this file for this long is given up for what was asked of it.
 const PATIENCE_MS: u64 = 10_000;
-
-/// A request's number, chosen by the driver.
-pub type ReaderId = u32;
-/// A fetch's number, chosen here.
-pub type RunId = u32;
-
-/// Where bytes came from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Source {
-    /// Cache Storage.
-    Cache,
-    /// A neighbour.
-    Peer,
-    /// The origin.
-    Origin,
-}
-
-/// How the origin is asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Via {
-    /// The file's own URL.
-    Plain,
-    /// `peerage/old/<integrity>`: the file as it was when this version was published.
-    Old,
-    /// The file's own URL, past the HTTP cache.
-    Reload,
-}
-
-/// Why the origin gave nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Fault {
-    /// No answer: offline, refused, reset.
-    #[error("Unreachable")]
-    Unreachable,
-    /// An answer that is not the file: another status, or opaque.
-    #[error("Status({0})")]
-    Status(u16),
-    /// Bytes that do not match the manifest.
-    #[error("Mismatch")]
-    Mismatch,
-    /// An answer made for one visitor (`private`, `no-store`, `Vary: Cookie`).
-    #[error("Private")]
-    Private,
-}
-
-/// What happened.
-#[derive(Debug)]
-pub enum Input<B> {
-    /// A request wants these pieces, in order.
-    Open(ReaderId, Range<usize>),
-    /// Nobody waits for these pieces yet, but the mesh may bring them: an update of what is held. The origin is not
-    /// asked, and what no neighbour has is passed over.
-    Ahead(ReaderId, Range<usize>),
-    /// It can take one more piece.
-    Pull(ReaderId),
-    /// It was aborted.
-    Close(ReaderId),
-    /// The store gave a piece, or could not.
-    Read(usize, Option<Verified<B>>),
-    /// Pieces were written to the store, or could not be.
-    Stored(Range<usize>, bool),
-    /// A piece came from the mesh.
-    Piece(usize, Verified<B>),
-    /// The mesh won't send this piece.
-    Gone(usize),
-    /// Whether a mesh with a neighbour is there.
-    Mesh(bool),
-    /// A piece of a run came from the origin.
-    Fetched(RunId, usize, Verified<B>),
-    /// A run ended: all of it came, or a fault.
-    Ended(RunId, Result<(), Fault>),
-    /// Time passed.
-    Tick,
-}
-
-/// What to do.
-#[derive(Debug)]
-pub enum Output<B> {
-    /// Read a piece from the store and verify it.
-    Read(usize),
-    /// Ask the mesh for these pieces, wanted in this order.
-    Ask(Priority, Vec<usize>),
-    /// These are no longer wanted from the mesh.
-    Cancel(Vec<usize>),
-    /// Fetch consecutive pieces from the origin.
-    Fetch {
-        /// Number of this run.
-        run: RunId,
-        /// The pieces.
-        pieces: Range<usize>,
-        /// By which URL.
-        via: Via,
-    },
-    /// A run is no longer wanted.
-    Stop(RunId),
-    /// Hand a piece to a request.
-    Emit(ReaderId, usize, Source, Verified<B>),
-    /// A request has all it asked for.
-    Finished(ReaderId),
-    /// A request can't be given what it asked for.
-    Failed(ReaderId, Fault),
-    /// Write consecutive pieces, from this index, to the store.
-    Store(usize, Vec<Verified<B>>),
-    /// The origin has other bytes than the manifest: ask for its newest root.
-    Stale,
-    /// This many bytes came twice.
-    Wasted(Source, u64),
-}
-
-#[derive(Debug)]
-struct Slot<B> {
-    body: Option<(Source, Verified<B>)>,
-    /// In the store.
-    local: bool,
-    /// Being read from the store.
-    reading: bool,
-    /// Being written to the store.
-    storing: bool,
-    /// Wanted from the mesh.
-    asked: bool,
-    /// Wanted for a reader ahead alone.
-    ahead: bool,
-    /// The mesh won't, or was too slow.
-    refused: bool,
-    /// Part of the run under way.
-    fetching: bool,
-}
-
-impl<B> Slot<B> {
-    fn is_idle(&self) -> bool {
-        self.body.is_none() && !self.reading && !self.fetching
-    }
-
-    /// Came from outside and is not yet on its way to the store.
-    fn is_fresh(&self) -> bool {
-        !self.local && !self.storing && self.body.as_ref().is_some_and(|(source, _)| *source != Source::Cache)
-    }
-}
 
 #[derive(Debug)]
 struct Reader {
     next: usize,
     end: usize,
     demand: u32,
-    /// Opened by [`Input::Ahead`].
-    ahead: bool,
+    hurry: Hurry,
+}
+
+/// Who waits for what a reader reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Hurry {
+    /// See [`Input::Open`].
+    Page,
+    /// See [`Input::Prefetch`].
+    Later,
+    /// See [`Input::Ahead`].
+    Ahead,
+}
+
+/// How much of what the mesh owes is fetched as well.
+struct Hedge {
+    room: u64,
+    /// The mesh is silent; otherwise what is late alone.
+    stalled: bool,
+    now: Millis,
+}
+
+impl Hedge {
+    fn covers<B>(&self, slot: &Slot<B>) -> bool {
+        self.room > 0 && (self.stalled || slot.late <= self.now)
+    }
 }
 
 #[derive(Debug)]
@@ -190,6 +82,9 @@ struct Run {
     id: RunId,
     pieces: Range<usize>,
     next: usize,
+    asked: Millis,
+    /// When it is late against what was predicted of the origin.
+    late: Millis,
 }
 
 /// The machine. One for each file that is being read.
@@ -211,28 +106,19 @@ pub struct Transfer<B> {
     due: Option<Millis>,
     /// When the mesh last did something for this file.
     heard: Millis,
+    /// Bytes fetched of what is late now.
+    overdue: u64,
+    /// The mesh was asked again for what it would have brought too late, since the origin can't be reached.
+    resorted: bool,
     out: VecDeque<Output<B>>,
 }
 
 impl<B: Clone> Transfer<B> {
     /// A transfer of a file with these pieces. `share`: the mesh may be asked. `local`: what the store has.
     pub fn new(pieces: Vec<Piece>, share: bool, mesh: bool, local: impl Fn(&Piece) -> bool) -> Self {
-        let slots = pieces
-            .iter()
-            .map(|piece| Slot {
-                body: None,
-                local: local(piece),
-                reading: false,
-                storing: false,
-                asked: false,
-                ahead: false,
-                refused: false,
-                fetching: false,
-            })
-            .collect();
         Self {
             spans: spans(&pieces),
-            slots,
+            slots: pieces.iter().map(|piece| Slot::new(local(piece))).collect(),
             share,
             pieces,
             readers: Map::default(),
@@ -244,15 +130,18 @@ impl<B: Clone> Transfer<B> {
             waiting: None,
             due: None,
             heard: Millis(0),
+            overdue: 0,
+            resorted: false,
             out: VecDeque::new(),
         }
     }
 
-    /// Takes what happened, and decides. `hedges` is shared by the transfers of a worker.
-    pub fn handle(&mut self, input: Input<B>, now: Millis, hedges: &mut Hedges) {
+    /// Takes what happened, and decides. `paths` is shared by the transfers of a worker.
+    pub fn handle(&mut self, input: Input<B>, now: Millis, paths: &mut Paths) {
         match input {
-            Input::Open(id, span) => self.open(id, span, false),
-            Input::Ahead(id, span) => self.open(id, span, true),
+            Input::Open(id, span) => self.open(id, span, Hurry::Page),
+            Input::Prefetch(id, span) => self.open(id, span, Hurry::Later),
+            Input::Ahead(id, span) => self.open(id, span, Hurry::Ahead),
             Input::Pull(id) => {
                 if let Some(reader) = self.readers.get_mut(&id) {
                     reader.demand = reader.demand.saturating_add(1);
@@ -272,8 +161,9 @@ impl<B: Clone> Transfer<B> {
                     }
                 }
             }
+            Input::Expect(etas) => self.expect(&etas, now, paths),
             Input::Piece(at, body) => {
-                hedges.mesh_progressed(now);
+                paths.mesh_progressed(now);
                 self.heard = now;
                 self.arrived(at, Source::Peer, body);
             }
@@ -281,7 +171,7 @@ impl<B: Clone> Transfer<B> {
                 if let Some(slot) = self.slots.get_mut(at) {
                     (slot.asked, slot.refused) = (false, true);
                 }
-                hedges.mesh_progressed(now);
+                paths.mesh_progressed(now);
                 self.heard = now;
             }
             Input::Mesh(up) => {
@@ -293,15 +183,18 @@ impl<B: Clone> Transfer<B> {
             }
             Input::Fetched(run, at, body) => {
                 if self.run.as_ref().is_some_and(|r| r.id == run) {
+                    paths.origin_reached();
+                    paths.settled(self.bytes(at..at + 1));
+                    self.resorted = false;
                     self.arrived(at, Source::Origin, body);
                 } else {
                     self.waste(Source::Origin, at);
                 }
             }
-            Input::Ended(run, end) => self.ended(run, end),
+            Input::Ended(run, end) => self.ended(run, end, now, paths),
             Input::Tick => {}
         }
-        self.plan(now, hedges);
+        self.plan(now, paths);
     }
 
     /// The next thing to do.
@@ -329,9 +222,9 @@ impl<B: Clone> Transfer<B> {
         &self.pieces
     }
 
-    fn open(&mut self, id: ReaderId, span: Range<usize>, ahead: bool) {
+    fn open(&mut self, id: ReaderId, span: Range<usize>, hurry: Hurry) {
         let (next, end) = (span.start.min(self.pieces.len()), span.end.min(self.pieces.len()));
-        self.readers.insert(id, Reader { next, end, demand: 0, ahead });
+        self.readers.insert(id, Reader { next, end, demand: 0, hurry });
     }
 
     fn read(&mut self, at: usize, body: Option<Verified<B>>) {
@@ -342,6 +235,19 @@ impl<B: Clone> Transfer<B> {
             Some(_) => {}
             // Evicted, or damaged on disk: obtained anew.
             None => slot.local = false,
+        }
+    }
+
+    fn expect(&mut self, etas: &[(usize, Option<u32>)], now: Millis, paths: &mut Paths) {
+        self.heard = now;
+        for &(at, eta) in etas {
+            let Some(slot) = self.slots.get_mut(at).filter(|slot| slot.asked) else { continue };
+            if let Some(ms) = eta {
+                slot.late = if slot.page { now + paths.late_after(ms) } else { NEVER };
+            } else {
+                (slot.asked, slot.refused) = (false, true);
+                paths.mesh_progressed(now);
+            }
         }
     }
 
@@ -363,16 +269,23 @@ impl<B: Clone> Transfer<B> {
     }
 
     fn waste(&mut self, source: Source, at: usize) {
-        let bytes = self.pieces.get(at).map_or(0, |p| u64::from(p.len));
-        self.out.push_back(Output::Wasted(source, bytes));
+        self.out.push_back(Output::Wasted(source, self.bytes(at..at + 1)));
     }
 
-    fn ended(&mut self, id: RunId, end: Result<(), Fault>) {
+    fn bytes(&self, span: Range<usize>) -> u64 {
+        self.pieces.get(span).into_iter().flatten().map(|p| u64::from(p.len)).sum()
+    }
+
+    fn ended(&mut self, id: RunId, end: Result<(), Fault>, now: Millis, paths: &mut Paths) {
         let Some(run) = self.run.take_if(|run| run.id == id) else { return };
-        for slot in &mut self.slots[run.pieces] {
-            slot.fetching = false;
-        }
+        self.forget(&run, paths);
         let Err(fault) = end else { return };
+        if fault == Fault::Unreachable {
+            paths.origin_lost(now);
+            if !std::mem::replace(&mut self.resorted, true) && self.ask_again() {
+                return;
+            }
+        }
         if fault == Fault::Mismatch && self.via == Via::Plain {
             self.out.push_back(Output::Stale);
         }
@@ -383,18 +296,41 @@ impl<B: Clone> Transfer<B> {
         }
     }
 
-    fn plan(&mut self, now: Millis, hedges: &mut Hedges) {
+    /// What the mesh would have brought too late may be asked of it without a limit. False where there is nothing such.
+    fn ask_again(&mut self) -> bool {
+        let mut found = false;
+        for slot in self.slots.iter_mut().filter(|slot| slot.refused && slot.limited) {
+            (slot.refused, slot.limited) = (false, false);
+            found = true;
+        }
+        found && self.share && self.mesh
+    }
+
+    /// A run is over, and what was left of it with it.
+    fn forget(&mut self, run: &Run, paths: &mut Paths) {
+        for slot in &mut self.slots[run.pieces.clone()] {
+            slot.fetching = false;
+        }
+        paths.settled(self.bytes(run.next..run.pieces.end));
+    }
+
+    fn plan(&mut self, now: Millis, paths: &mut Paths) {
         self.emit();
         self.give_up(now);
-        self.obtain(now, hedges);
+        self.rescue(now, paths);
+        self.obtain(now, paths);
         self.fail();
-        self.drop_run();
+        self.drop_run(paths);
         self.store();
         self.release();
-        if !self.slots.iter().any(|slot| slot.asked && slot.body.is_none()) {
+        let owed = || self.slots.iter().filter(|slot| slot.is_owed());
+        if owed().next().is_none() {
             self.waiting = None;
         }
-        self.due = self.waiting.map(|since| hedges.due(since, now));
+        let late = owed().filter(|slot| !slot.fetching).map(|slot| slot.late).min();
+        let late = late.map(|late| if late <= now { hedges::next_step(late, now) } else { late });
+        let late = late.into_iter().chain(self.run.as_ref().map(|run| run.late)).filter(|&late| late != NEVER).min();
+        self.due = self.waiting.map(|since| paths.hedges.due(since, now)).into_iter().chain(late).min();
     }
 
     fn emit(&mut self) {
@@ -406,7 +342,12 @@ impl<B: Clone> Transfer<B> {
                 if let Some((source, body)) = &slot.body {
                     out.push_back(Output::Emit(id, reader.next, *source, body.clone()));
                     reader.demand -= 1;
-                } else if !reader.ahead || slot.local || slot.asked || !slot.is_idle() || can_ask && !slot.refused {
+                } else if reader.hurry != Hurry::Ahead
+                    || slot.local
+                    || slot.asked
+                    || !slot.is_idle()
+                    || can_ask && !slot.refused
+                {
                     break;
                 }
                 // What nobody has is passed over by a reader ahead.
@@ -435,14 +376,46 @@ impl<B: Clone> Transfer<B> {
         }
     }
 
+    /// Where the origin is late, the mesh may bring what it was not given the time for.
+    fn rescue(&mut self, now: Millis, paths: &mut Paths) {
+        let can_ask = self.share && self.mesh;
+        let Some(run) = self.run.as_mut().filter(|run| run.late <= now) else { return };
+        run.late = NEVER;
+        let (came, asked) = (run.pieces.start..run.next, run.asked);
+        paths.origin_late(self.bytes(came), now.since(asked), now);
+        let Some(run) = &self.run else { return };
+        let slots = self.slots[run.next..run.pieces.end].iter_mut().zip(run.next..);
+        let mut ask = Vec::new();
+        for (slot, at) in slots.filter(|(slot, _)| can_ask && slot.limited && slot.refused && slot.body.is_none()) {
+            (slot.asked, slot.refused, slot.limited) = (true, false, false);
+            slot.late = NEVER;
+            ask.push((at, u32::MAX));
+        }
+        if !ask.is_empty() {
+            self.ask(Priority::Page, ask, now);
+        }
+    }
+
+    fn ask(&mut self, priority: Priority, pieces: Vec<(usize, u32)>, now: Millis) {
+        if self.waiting.is_none() {
+            (self.waiting, self.heard) = (Some(now), now);
+        }
+        self.out.push_back(Output::Ask(priority, pieces));
+    }
+
     /// Looks at each piece in a reader's window that nobody is getting yet.
-    fn obtain(&mut self, now: Millis, hedges: &mut Hedges) {
-        let room = self.waiting.map_or(0, |since| hedges.room(since, now));
-        let (mut ask, mut ask_ahead) = (Vec::new(), Vec::new());
+    fn obtain(&mut self, now: Millis, paths: &mut Paths) {
+        let stalled = self.waiting.map_or(0, |since| paths.hedges.room(since, now));
+        let late = self.slots.iter().filter(|slot| slot.is_owed() && slot.late <= now).map(|slot| slot.late).min();
+        self.overdue = late.map_or(0, |_| self.overdue);
+        let overdue = late.map_or(0, |late| hedges::room(now.since(late)).saturating_sub(self.overdue));
+        let hedge = Hedge { room: stalled.max(overdue), stalled: stalled > 0, now };
+        let (mut ask, mut ask_later) = (Vec::new(), Vec::new());
         let mut missing: Option<(usize, usize)> = None;
-        let windows: Vec<_> =
-            self.readers.values().map(|reader| (self.window(reader), reader.end, reader.ahead)).collect();
-        for (window, end, ahead) in windows {
+        let mut bytes = 0;
+        let windows: Vec<_> = self.readers.values().map(|r| (self.window(r), r.end, r.hurry)).collect();
+        for (window, end, hurry) in windows {
+            let is_page = hurry == Hurry::Page;
             for at in window {
                 let slot = &mut self.slots[at];
                 if !slot.is_idle() {
@@ -451,41 +424,48 @@ impl<B: Clone> Transfer<B> {
                 if slot.local {
                     slot.reading = true;
                     self.out.push_back(Output::Read(at));
-                } else if slot.asked && (ahead || !slot.ahead) {
-                    if room > 0 && !ahead {
+                } else if slot.asked && (slot.page || !is_page) {
+                    if hedge.covers(slot) && hurry != Hurry::Ahead {
                         missing = missing.or(Some((at, end)));
                     }
                 } else if self.share && self.mesh && !slot.refused {
-                    (slot.asked, slot.ahead) = (true, ahead);
-                    if ahead { ask_ahead.push(at) } else { ask.push(at) }
-                } else if !ahead {
+                    (slot.asked, slot.page) = (true, is_page);
+                    if is_page {
+                        bytes += u64::from(self.pieces[at].len);
+                        slot.late = now + paths.answer_within();
+                        let within = paths.within(bytes, now);
+                        slot.limited = within != u32::MAX;
+                        ask.push((at, within));
+                    } else {
+                        slot.late = NEVER;
+                        ask_later.push((at, u32::MAX));
+                    }
+                } else if hurry != Hurry::Ahead {
                     missing = missing.or(Some((at, end)));
                 }
             }
         }
-        for (priority, list) in [(Priority::Page, ask), (Priority::Background, ask_ahead)] {
-            if list.is_empty() {
-                continue;
+        for (priority, list) in [(Priority::Page, ask), (Priority::Background, ask_later)] {
+            if !list.is_empty() {
+                self.ask(priority, list, now);
             }
-            if self.waiting.is_none() {
-                (self.waiting, self.heard) = (Some(now), now);
-            }
-            self.out.push_back(Output::Ask(priority, list));
         }
         if let Some((from, end)) = missing.filter(|_| self.run.is_none() && self.fault.is_none()) {
-            hedges.spend(self.fetch(from, end, room));
+            let hedged = self.fetch(from, end, &hedge, paths);
+            paths.hedges.spend(hedged);
+            self.overdue += hedged;
         }
     }
 
     /// Starts a run from `from`: to the next piece that comes from elsewhere, or as far as the reader goes; of what the
-    /// mesh owes, `room` bytes (the last piece whole). Returns how much of it the mesh owes.
-    fn fetch(&mut self, from: usize, end: usize, room: u64) -> u64 {
+    /// mesh owes, as much as is hedged (the last piece whole). Returns how much of it the mesh owes.
+    fn fetch(&mut self, from: usize, end: usize, hedge: &Hedge, paths: &mut Paths) -> u64 {
         let mut hedged = 0;
         let mut to = from;
         while to < end {
             let slot = &self.slots[to];
             let from_mesh = self.share && self.mesh && !slot.refused;
-            let limit = if room > 0 && slot.asked { hedged >= room } else { from_mesh };
+            let limit = if slot.asked { !hedge.covers(slot) || hedged >= hedge.room } else { from_mesh };
             if to > from && (!slot.is_idle() || slot.local || limit) {
                 break;
             }
@@ -496,8 +476,10 @@ impl<B: Clone> Transfer<B> {
             slot.fetching = true;
         }
         self.runs += 1;
-        self.run = Some(Run { id: self.runs, pieces: from..to, next: from });
+        let late = hedge.now + paths.late_after(paths.origin_ms(self.bytes(from..to), hedge.now));
+        self.run = Some(Run { id: self.runs, pieces: from..to, next: from, asked: hedge.now, late });
         self.out.push_back(Output::Fetch { run: self.runs, pieces: from..to, via: self.via });
+        paths.asked(self.bytes(from..to));
         hedged
     }
 
@@ -519,14 +501,13 @@ impl<B: Clone> Transfer<B> {
         }
     }
 
-    fn drop_run(&mut self) {
-        let wanted = |at: usize| self.readers.values().any(|r| !r.ahead && r.next <= at && at < r.end);
+    fn drop_run(&mut self, paths: &mut Paths) {
+        let wants = |r: &Reader, at: usize| r.hurry != Hurry::Ahead && r.next <= at && at < r.end;
+        let wanted = |at: usize| self.readers.values().any(|r| wants(r, at));
         if self.run.as_ref().is_some_and(|run| !(run.next..run.pieces.end).any(wanted))
             && let Some(run) = self.run.take_if(|run| run.next < run.pieces.end)
         {
-            for slot in &mut self.slots[run.pieces] {
-                slot.fetching = false;
-            }
+            self.forget(&run, paths);
             self.out.push_back(Output::Stop(run.id));
         }
         if self.readers.is_empty() {
@@ -575,7 +556,7 @@ impl<B: Clone> Transfer<B> {
     }
 
     fn wanted(&self, at: usize) -> bool {
-        self.readers.values().any(|reader| !reader.ahead && self.window(reader).contains(&at))
+        self.readers.values().any(|reader| reader.hurry != Hurry::Ahead && self.window(reader).contains(&at))
     }
 
     fn window(&self, reader: &Reader) -> Range<usize> {
@@ -587,27 +568,6 @@ impl<B: Clone> Transfer<B> {
         });
         reader.next..reader.next + ahead.count()
     }
-}
-
-/// How a file's pieces are grouped into segments: in order, each at most one piece or [`FIRST_SEGMENT_BYTES`], then twice
-/// as much as the one before, up to [`SEGMENT_BYTES`]. A segment is read whole, so a small first one means an early first
-/// byte.
-fn spans(pieces: &[Piece]) -> Vec<Range<usize>> {
-    let mut spans = Vec::new();
-    let (mut start, mut bytes) = (0, 0);
-    for (at, piece) in pieces.iter().enumerate() {
-        let len = u64::from(piece.len);
-        let most = (FIRST_SEGMENT_BYTES << spans.len().min(8)).min(SEGMENT_BYTES);
-        if at > start && bytes + len > most {
-            spans.push(start..at);
-            (start, bytes) = (at, 0);
-        }
-        bytes += len;
-    }
-    if start < pieces.len() {
-        spans.push(start..pieces.len());
-    }
-    spans
 }
 
 #[cfg(test)]

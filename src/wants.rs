@@ -5,7 +5,7 @@
 
 use crate::digest::Digest;
 use crate::manifest::Piece;
-use crate::port::{MAX_WANTED, Priority, ToMesh};
+use crate::port::{MAX_WANTED, Priority, ToMesh, Wanted};
 use crate::sorted::Map;
 
 /// When the mesh gives a want up, in milliseconds: the transfer hedges much earlier, by itself.
@@ -35,20 +35,22 @@ impl<F> Default for Wants<F> {
 }
 
 impl<F: Copy + PartialEq> Wants<F> {
-    /// Wants pieces at these places, in the order they are needed: what to say to the mesh, each with its number.
-    pub fn add(&mut self, file: F, priority: Priority, wanted: &[(usize, Piece)]) -> Vec<(u32, ToMesh)> {
+    /// Wants pieces at these places, in the order they are needed, each within so many milliseconds: what to say to the
+    /// mesh, each with its number.
+    pub fn add(&mut self, file: F, priority: Priority, wanted: &[(usize, Piece, u32)]) -> Vec<(u32, ToMesh)> {
         let mut said = Vec::new();
         for part in wanted.chunks(MAX_WANTED) {
             self.last = self.last.wrapping_add(1);
             let mut want = Want { file, pieces: Map::default(), order: Vec::new(), answered: false };
-            for (at, piece) in part {
+            let mut pieces = Vec::new();
+            for (at, piece, within_ms) in part {
                 let (_, places) = want.pieces.get_or_insert_with(piece.digest, || {
                     want.order.push(piece.digest);
+                    pieces.push(Wanted { digest: piece.digest, len: piece.len, within_ms: *within_ms });
                     (*piece, Vec::new())
                 });
                 places.push(*at);
             }
-            let pieces = want.order.iter().filter_map(|d| want.pieces.get(d)).map(|(p, _)| (p.digest, p.len)).collect();
             self.open.insert(self.last, want);
             said.push((self.last, ToMesh::Want { id: self.last, priority, deadline_ms: DEADLINE_MS, pieces }));
         }
@@ -73,18 +75,25 @@ impl<F: Copy + PartialEq> Wants<F> {
         cancelled.take().map(|(id, digests)| ToMesh::Cancel { id, digests }).collect()
     }
 
-    /// The mesh has said which pieces it fetches: the places of the others, and their file.
-    pub fn available(&mut self, id: u32, have: &[bool]) -> Option<(F, Vec<usize>)> {
+    /// The mesh has said which pieces it fetches: the file, and when to expect what is wanted at each place, in
+    /// milliseconds from now; `None` where it does not fetch it.
+    pub fn available(&mut self, id: u32, etas: &[Option<u32>]) -> Option<(F, Vec<(usize, Option<u32>)>)> {
         let want = self.open.get_mut(&id)?;
         want.answered = true;
-        let refused = want.order.iter().zip(have).filter(|(_, have)| !**have);
-        let places =
-            refused.filter_map(|(digest, _)| want.pieces.remove(digest)).flat_map(|(_, places)| places).collect();
+        let mut told = Vec::new();
+        for (digest, eta) in want.order.iter().zip(etas) {
+            if let Some((_, places)) = want.pieces.get(digest) {
+                told.extend(places.iter().map(|&at| (at, *eta)));
+            }
+            if eta.is_none() {
+                want.pieces.remove(digest);
+            }
+        }
         let file = want.file;
         if want.pieces.is_empty() {
             self.open.remove(&id);
         }
-        Some((file, places))
+        Some((file, told))
     }
 
     /// A piece has come, or will not: what it was wanted for, unless it no longer is.
@@ -125,23 +134,24 @@ mod tests {
     #[test]
     fn a_piece_at_two_places_is_asked_for_once_and_given_to_both() {
         let mut wants = Wants::default();
-        let said = wants.add("file", Priority::Page, &[(0, piece(1)), (1, piece(2)), (2, piece(1))]);
-        let pieces = vec![(piece(1).digest, 10), (piece(2).digest, 10)];
+        let said = wants.add("file", Priority::Page, &[(0, piece(1), 70), (1, piece(2), 80), (2, piece(1), 90)]);
+        let wanted = |n, within_ms| Wanted { digest: piece(n).digest, len: 10, within_ms };
+        let pieces = vec![wanted(1, 70), wanted(2, 80)];
         let want = ToMesh::Want { id: 1, priority: Priority::Page, deadline_ms: DEADLINE_MS, pieces };
         assert_eq!(said, [(1, want)]);
         assert!(wants.is_unanswered(1) && wants.contains("file", &piece(2).digest));
-        assert_eq!(wants.available(1, &[true, false]), Some(("file", vec![1])));
+        assert_eq!(wants.available(1, &[Some(5), None]), Some(("file", vec![(0, Some(5)), (2, Some(5)), (1, None)])));
         assert!(!wants.is_unanswered(1) && !wants.contains("file", &piece(2).digest));
         assert_eq!(wants.take(1, &piece(1).digest), Some(("file", piece(1), vec![0, 2])));
         assert_eq!(wants.take(1, &piece(1).digest), None, "it came twice");
-        assert_eq!(wants.available(1, &[false]), None);
+        assert_eq!(wants.available(1, &[None]), None);
     }
 
     #[test]
     fn what_is_cancelled_is_said_once_nobody_wants_it_any_more() {
         let mut wants = Wants::default();
-        wants.add(7, Priority::Page, &[(0, piece(1)), (1, piece(1))]);
-        wants.add(8, Priority::Background, &[(0, piece(1))]);
+        wants.add(7, Priority::Page, &[(0, piece(1), 1), (1, piece(1), 1)]);
+        wants.add(8, Priority::Background, &[(0, piece(1), 1)]);
         assert_eq!(wants.cancel(7, &[0]), []);
         assert_eq!(wants.cancel(7, &[1]), [ToMesh::Cancel { id: 1, digests: vec![piece(1).digest] }]);
         assert!(wants.contains(8, &piece(1).digest) && !wants.contains(7, &piece(1).digest));
@@ -152,7 +162,7 @@ mod tests {
     #[test]
     fn a_long_list_is_several_wants() {
         let list: Vec<_> =
-            (0..=MAX_WANTED).map(|at| (at, Piece { digest: Digest::of(&at.to_le_bytes()), len: 1 })).collect();
+            (0..=MAX_WANTED).map(|at| (at, Piece { digest: Digest::of(&at.to_le_bytes()), len: 1 }, 1)).collect();
         let ids: Vec<u32> = Wants::default().add((), Priority::Page, &list).iter().map(|(id, _)| *id).collect();
         assert_eq!(ids, [1, 2]);
     }

@@ -88,7 +88,7 @@ struct Inner {
     store: RefCell<Store>,
     versions: RefCell<Map<u64, Rc<versions::Version>>>,
     files: RefCell<Map<Digest, files::File>>,
-    hedges: RefCell<peerage::transfer::Hedges>,
+    paths: RefCell<peerage::transfer::Paths>,
     /// Settle when parts of the manifest that were fetched are stored.
     parts: RefCell<Vec<Promise>>,
     /// What fetches the changes of a new version ahead of need.
@@ -142,7 +142,7 @@ pub async fn start_worker(
         cool,
         versions: RefCell::default(),
         files: RefCell::default(),
-        hedges: RefCell::default(),
+        paths: RefCell::default(),
         following: RefCell::default(),
         parts: RefCell::default(),
         packs: RefCell::default(),
@@ -158,6 +158,7 @@ pub async fn start_worker(
     }));
     inner.load_current().await;
     js::spawn(inner.measure_budget());
+    origin::measure(inner);
     if memory.dirty {
         js::spawn(recover(inner));
     }

@@ -8,12 +8,12 @@ use crate::json::{self, BadJson, Object, Value};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
-    /// Whatever should be there first.
+    /// Peers where they should be no later than the origin.
     Speed,
-    /// Peers where they are nearly as fast.
+    /// Peers where they should take at most twice the origin's time and a quarter of a second.
     #[default]
     Balanced,
-    /// Peers wherever they keep up with the reader.
+    /// Peers wherever they go on sending.
     Offload,
 }
 

@@ -9,10 +9,11 @@
 use std::collections::VecDeque;
 
 use super::Output;
+use super::forecast::Forecast;
 use super::neighbour::{Ask, Neighbour};
 use crate::Millis;
 use crate::digest::Digest;
-use crate::port::{MAX_WANTED, Priority, Reason, ToWorker, Why};
+use crate::port::{MAX_WANTED, Priority, Reason, ToWorker, Wanted, Why};
 use crate::sorted::{Map, Set};
 use crate::wire::{Frame, MAX_PIECE, Message, Refusal};
 
@@ -101,24 +102,34 @@ impl Downloads {
         &mut self,
         id: u32,
         priority: Priority,
-        deadline: Millis,
-        wanted: &[(Digest, u32)],
+        deadline_ms: u32,
+        wanted: &[Wanted],
         neighbours: &Neighbours,
+        now: Millis,
         out: &mut Outbox,
     ) {
-        let mut have = Vec::with_capacity(wanted.len().min(MAX_WANTED));
+        let wanted = &wanted[..wanted.len().min(MAX_WANTED)];
+        let deadline = now + u64::from(deadline_ms);
+        let queued: u64 = self.queue.iter().filter_map(|(_, d)| self.pieces.get(d)).map(|p| u64::from(p.len)).sum();
         let mut left = Set::default();
-        let mut bytes = 0;
-        let declined = self.wants.contains_key(&id) || self.wants.len() >= MAX_WANTS;
-        for (digest, len) in wanted.iter().take(MAX_WANTED) {
-            let accepted = !declined && self.accept(id, priority, *digest, *len, neighbours);
-            have.push(accepted);
-            if accepted && left.insert(*digest) {
-                bytes += u64::from(*len);
+        let mut etas = vec![None; wanted.len()];
+        if !self.wants.contains_key(&id) && self.wants.len() < MAX_WANTS {
+            let held = |w: &&Wanted| is_held(&w.digest, neighbours);
+            let mut forecast = Forecast::new(neighbours, queued, now);
+            let is_late = |w: &&Wanted| forecast.take(&w.digest, w.len, w.within_ms).is_none();
+            // As many as would be late come from elsewhere: the first ones, which are needed first, in one run.
+            let mut late = wanted.iter().filter(held).filter(is_late).count();
+            let mut forecast = Forecast::new(neighbours, queued, now);
+            for (eta, Wanted { digest, len, .. }) in etas.iter_mut().zip(wanted).filter(|(_, w)| held(w)) {
+                if late > 0 {
+                    late -= 1;
+                } else if self.accept(id, priority, *digest, *len, neighbours) {
+                    left.insert(*digest);
+                    *eta = forecast.take(digest, *len, u32::MAX);
+                }
             }
         }
-        let eta_ms = if left.is_empty() { 0 } else { self.eta(bytes, neighbours) };
-        out.push_back(Output::Worker(ToWorker::Available { id, have, eta_ms }));
+        out.push_back(Output::Worker(ToWorker::Available { id, etas }));
         if !left.is_empty() {
             self.wants.insert(id, Want { deadline, left });
             self.stale = true;
@@ -291,17 +302,6 @@ impl Downloads {
         true
     }
 
-    /// When `bytes` more should be here, by what is known.
-    fn eta(&self, bytes: u64, neighbours: &Neighbours) -> u32 {
-        let serving = || neighbours.values().filter(|n| n.serves());
-        let rate: u64 = serving().map(|n| n.path.expected_rate()).sum();
-        let owed: u64 = serving().map(Neighbour::owed).sum();
-        let delay = serving().map(|n| n.path.predict(0)).min().unwrap_or(0);
-        let queued: u64 = self.queue.iter().filter_map(|(_, d)| self.pieces.get(d)).map(|p| u64::from(p.len)).sum();
-        let ahead = owed + queued.max(bytes);
-        u32::try_from(delay + ahead.saturating_mul(1000) / rate.max(1)).unwrap_or(u32::MAX)
-    }
-
     fn deliver(&mut self, conn: u32, request: u32, digest: Digest, neighbours: &mut Neighbours, out: &mut Outbox) {
         let Some(piece) = self.pieces.remove(&digest) else {
             out.push_back(Output::Discard { buffer: request });
@@ -408,7 +408,7 @@ impl Downloads {
             let Some(piece) = self.pieces.get(&digest) else { continue };
             let can = |(c, n): &(&u32, &Neighbour)| holds(n, **c, &digest, piece);
             let free = |(c, n): &(&u32, &Neighbour)| can(&(c, n)) && !full.contains(c);
-            let soonest = |(_, n): &(&u32, &Neighbour)| n.path.predict(n.owed() + u64::from(piece.len));
+            let soonest = |(_, n): &(&u32, &Neighbour)| n.path.predict(n.owed() + u64::from(piece.len), now);
             if let Some((&conn, _)) = neighbours.iter().filter(free).min_by_key(soonest) {
                 owed += u64::from(piece.len);
                 self.queue.remove(&(order, digest));
@@ -435,11 +435,11 @@ impl Downloads {
         let mut rivals = Vec::new();
         for (&conn, neighbour) in neighbours.iter().filter(|(c, n)| n.asks.is_empty() && !full.contains(c)) {
             let slow = neighbours.values().flat_map(|n| {
-                let left = n.path.predict(n.owed());
+                let left = n.path.predict(n.owed(), now);
                 n.asks.values().filter(|a| !a.cancelled).map(move |a| (left, a))
             });
             let gain = |(left, ask): &(u64, &Ask)| {
-                let rival = neighbour.path.predict(u64::from(ask.len));
+                let rival = neighbour.path.predict(u64::from(ask.len), now);
                 left.saturating_sub(2 * rival + RIVAL_MS)
             };
             let fits = |(_, ask): &(u64, &Ask)| {
@@ -463,7 +463,7 @@ impl Downloads {
         if neighbour.asks.is_empty() {
             neighbour.progress = now;
         }
-        let late = now + (2 * neighbour.path.predict(neighbour.owed() + u64::from(len)) + LATE_MS);
+        let late = now + (2 * neighbour.path.predict(neighbour.owed() + u64::from(len), now) + LATE_MS);
         neighbour.asks.insert(request, Ask { digest, len, got: 0, asked: now, late, cancelled: false });
         piece.askers.push(conn);
         let bytes = neighbour.write(&Message::Want { request, digest, len });
@@ -479,6 +479,12 @@ impl Downloads {
             out.push_back(Output::Worker(ToWorker::Gone { id, digest, why }));
         }
     }
+}
+
+/// Whether a neighbour that can be asked holds it.
+fn is_held(digest: &Digest, neighbours: &Neighbours) -> bool {
+    let prefix = digest.prefix();
+    neighbours.values().any(|n| n.serves() && n.have.contains(&prefix))
 }
 
 fn has_room(neighbour: &Neighbour, now: Millis) -> bool {

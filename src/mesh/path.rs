@@ -5,6 +5,7 @@
 //! always owed to us, so that idle time does not look like a slow neighbour.
 
 use crate::Millis;
+use crate::rate::aged;
 
 /// Samples of a rate are at least this long: single frames come in bursts.
 const SAMPLE_MS: u64 = 100;
@@ -32,6 +33,8 @@ pub(super) struct Path {
     rate: Option<f64>,
     /// When the present sample began, and its bytes so far.
     sample: Option<(Millis, u64)>,
+    /// When the rate was last measured.
+    measured: Millis,
 }
 
 impl Path {
@@ -54,6 +57,7 @@ impl Path {
         }
         self.rate = Some(mean(self.rate, bytes as f64 * 1000.0 / span as f64, 0.3));
         self.sample = Some((now, 0));
+        self.measured = now;
     }
 
     /// Nothing is owed any longer: time from now on says nothing about the rate.
@@ -71,9 +75,9 @@ impl Path {
     }
 
     /// How long `bytes` in all should take from now, in milliseconds.
-    pub(super) fn predict(&self, bytes: u64) -> u64 {
-        let rate = self.rate.unwrap_or(UNKNOWN_RATE).max(1.0);
-        (self.delay.unwrap_or(UNKNOWN_DELAY) + bytes as f64 * 1000.0 / rate) as u64
+    pub(super) fn predict(&self, bytes: u64, now: Millis) -> u64 {
+        let pace = aged(self.rate.map(|rate| 1000.0 / rate.max(1.0)), 1000.0 / UNKNOWN_RATE, self.measured, now);
+        (self.delay.unwrap_or(UNKNOWN_DELAY) + bytes as f64 * pace) as u64
     }
 
     /// The measured delay in milliseconds, 0 where there is none yet.
@@ -102,6 +106,7 @@ fn mean(old: Option<f64>, sample: f64, weight: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rate::FRESH_MS;
 
     #[test]
     fn a_steady_rate_is_measured_and_idle_time_is_not() {
@@ -118,7 +123,7 @@ mod tests {
 
     #[test]
     fn the_window_grows_with_rate_and_delay_within_its_bounds() {
-        let window = |rate: f64, delay: f64| Path { delay: Some(delay), rate: Some(rate), sample: None }.window();
+        let window = |rate: f64, delay: f64| Path { delay: Some(delay), rate: Some(rate), ..Path::default() }.window();
         assert_eq!(window(0.0, 0.0), 512 * 1024);
         assert!(window(4e6, 200.0) > window(4e6, 20.0));
         assert!(window(4e6, 20.0) > window(2e6, 20.0));
@@ -128,7 +133,18 @@ mod tests {
 
     #[test]
     fn a_prediction_is_delay_and_bytes_over_rate() {
-        let path = Path { delay: Some(50.0), rate: Some(1_000_000.0), sample: None };
-        assert_eq!(path.predict(200_000), 250);
+        let path = Path { delay: Some(50.0), rate: Some(1_000_000.0), ..Path::default() };
+        assert_eq!(path.predict(200_000, Millis(FRESH_MS)), 250);
+    }
+
+    #[test]
+    fn an_old_measure_counts_for_less_and_less() {
+        let path = Path { delay: Some(0.0), rate: Some(1024.0), ..Path::default() };
+        let predict = |after| path.predict(1024, Millis(after));
+        assert_eq!(predict(FRESH_MS), 1_000);
+        assert_eq!(predict(2 * FRESH_MS), 500);
+        assert_eq!(predict(40 * FRESH_MS), 0);
+        let fast = Path { delay: Some(0.0), rate: Some(1e7), ..Path::default() };
+        assert_eq!(fast.predict(1_000_000, Millis(80 * FRESH_MS)), 100);
     }
 }

@@ -4,13 +4,17 @@ fn held(n: u8) -> Held {
     Held { digest: Digest([n; 32]), segment: u64::MAX - u64::from(n), offset: 7, len: 9 }
 }
 
+fn wanted(len: u32) -> Wanted {
+    Wanted { digest: Digest([1; 32]), len, within_ms: u32::MAX }
+}
+
 fn to_mesh() -> Vec<ToMesh> {
     let digests = vec![Digest([1; 32]), Digest([2; 32])];
     vec![
         ToMesh::Holdings { full: true, pieces: vec![] },
         ToMesh::Holdings { full: false, pieces: vec![held(1), held(2)] },
         ToMesh::Dropped(digests.clone()),
-        ToMesh::Want { id: 1, priority: Priority::Page, deadline_ms: 1_000, pieces: vec![(digests[0], 5)] },
+        ToMesh::Want { id: 1, priority: Priority::Page, deadline_ms: 1_000, pieces: vec![wanted(5)] },
         ToMesh::Want { id: 2, priority: Priority::Background, deadline_ms: u32::MAX, pieces: vec![] },
         ToMesh::Cancel { id: 2, digests: vec![] },
         ToMesh::Cancel { id: 2, digests },
@@ -35,7 +39,7 @@ fn to_worker() -> Vec<ToWorker> {
     };
     let mut out = vec![
         ToWorker::Ready { neighbours: 3, fresh: true },
-        ToWorker::Available { id: 9, have: vec![true, false, true], eta_ms: 40 },
+        ToWorker::Available { id: 9, etas: vec![Some(40), None, Some(0)] },
         ToWorker::Piece { id: 9, digest, peer: 2 },
         ToWorker::Stats(Stats {
             mesh: NodeId([9; 20]),
@@ -70,7 +74,7 @@ fn lists_over_their_limit_are_refused() {
     let pieces = vec![held(1); MAX_HOLDINGS + 1];
     let message = ToMesh::Holdings { full: true, pieces };
     assert_eq!(ToMesh::decode(&message.encode()), Err(BadPort(BadMessage::TooLong)));
-    let pieces = vec![(Digest([0; 32]), 1); MAX_WANTED + 1];
+    let pieces = vec![wanted(1); MAX_WANTED + 1];
     let message = ToMesh::Want { id: 0, priority: Priority::Page, deadline_ms: 1, pieces };
     assert_eq!(ToMesh::decode(&message.encode()), Err(BadPort(BadMessage::TooLong)));
 }

@@ -14,7 +14,7 @@ use crate::mesh::{self, Mesh};
 use crate::rng::Rng;
 use crate::sorted::Map;
 use crate::store::Store;
-use crate::transfer::{self, Hedges, ReaderId, RunId, Transfer};
+use crate::transfer::{self, Paths, ReaderId, RunId, Transfer};
 use crate::wants::Wants;
 
 /// What a browser's address translation lets through.
@@ -174,7 +174,7 @@ pub(super) struct Browser {
     /// Files and revisions that the browser's own cache does hold, since no worker stood before it.
     pub(super) plain: BTreeSet<(u32, u32)>,
     pub(super) files: BTreeMap<u32, Open>,
-    pub(super) hedges: Hedges,
+    pub(super) paths: Paths,
     pub(super) last_reader: ReaderId,
     pub(super) node: Option<Box<Node>>,
     /// What waits to be handed to the mesh and to transfers.
@@ -203,7 +203,7 @@ impl Browser {
             seen: BTreeMap::new(),
             plain: BTreeSet::new(),
             files: BTreeMap::new(),
-            hedges: Hedges::default(),
+            paths: Paths::new(scenario.peerage.mode),
             last_reader: 0,
             node: None,
             inbox: VecDeque::new(),

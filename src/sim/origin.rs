@@ -5,10 +5,11 @@ use std::ops::Range;
 
 use super::Arm;
 use super::browser::Request;
-use super::link::Flow;
+use super::link::{CHUNK, Flow};
 use super::queue::Micros;
 use super::site::Body;
 use super::world::{Event, World, chunk};
+use crate::Millis;
 use crate::transfer::{Input, RunId};
 
 /// What an answer is for.
@@ -31,6 +32,9 @@ struct Answer {
     total: u64,
     left: u64,
     delivered: u64,
+    asked: Micros,
+    /// When its first bytes came.
+    began: Option<Micros>,
 }
 
 /// See the module.
@@ -65,6 +69,8 @@ impl World {
             total: bytes.max(1),
             left: bytes.max(1),
             delivered: 0,
+            asked: self.now,
+            began: None,
         };
         self.origin.last = self.origin.last.wrapping_add(1);
         let flow = self.origin.last;
@@ -156,6 +162,7 @@ impl World {
         let Some(answer) = self.origin.answers.get_mut(&number) else { return };
         answer.flow.in_flight = answer.flow.in_flight.saturating_sub(bytes);
         answer.delivered += u64::from(bytes);
+        answer.began.get_or_insert(self.now);
         if answer.left > 0 && !std::mem::replace(&mut answer.flow.in_ring, true) {
             self.origin.ring.push_back(number);
         }
@@ -192,6 +199,10 @@ impl World {
         if !self.is_on(answer.to, answer.epoch) {
             return;
         }
+        let began = answer.began.unwrap_or(self.now);
+        let [delay, span] = [began - answer.asked, self.now - began].map(|us| us as f64 / 1000.0);
+        // The first chunk came with the first byte.
+        let rest = answer.total.saturating_sub(u64::from(CHUNK));
         match answer.purpose {
             Purpose::Plain { request, file, revision } => {
                 self.browsers[answer.to as usize].plain.insert((file, revision));
@@ -200,7 +211,9 @@ impl World {
             Purpose::Bundle if self.arm == Arm::Peerage => self.installed(answer.to),
             Purpose::Bundle => {}
             Purpose::Run { file, run, .. } => {
-                if let Some(open) = self.browsers[answer.to as usize].files.get_mut(&file) {
+                let browser = &mut self.browsers[answer.to as usize];
+                browser.paths.origin_answered(delay, rest, span, Millis(self.now / 1000));
+                if let Some(open) = browser.files.get_mut(&file) {
                     open.runs.remove(&run);
                 }
             }

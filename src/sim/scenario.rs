@@ -5,6 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::manifest::Mode;
+
 /// The scenarios that come with the program: names and TOML texts.
 pub const BUILT_IN: [(&str, &str); 6] = [
     ("game-2010", include_str!("scenarios/game-2010.toml")),
@@ -239,6 +241,9 @@ pub struct Update {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Cost {
+    /// The site's mode.
+    #[serde(default)]
+    pub mode: Mode,
     /// Bytes of the worker and its bundle, fetched on the first visit.
     pub bundle_bytes: f64,
     /// Bytes of the root and the index and shard that a visit needs, where the version is new to it.

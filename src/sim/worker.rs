@@ -42,7 +42,7 @@ impl World {
         let now = self.millis();
         let browser = &mut self.browsers[number as usize];
         let Some(open) = browser.files.get_mut(&file) else { return };
-        open.transfer.handle(input, now, &mut browser.hedges);
+        open.transfer.handle(input, now, &mut browser.paths);
         while let Some(output) =
             self.browsers[number as usize].files.get_mut(&file).and_then(|open| open.transfer.poll())
         {
@@ -169,13 +169,13 @@ impl World {
     }
 
     /// Asks the mesh for pieces of a file, in the order they are needed.
-    fn want(&mut self, number: u32, file: u32, priority: Priority, places: &[usize]) {
+    fn want(&mut self, number: u32, file: u32, priority: Priority, places: &[(usize, u32)]) {
         let browser = &mut self.browsers[number as usize];
         let (Some(open), Some(node)) = (browser.files.get(&file), browser.node.as_mut()) else {
-            let gone = places.iter().map(|&at| (file, Input::Gone(at)));
+            let gone = places.iter().map(|&(at, _)| (file, Input::Gone(at)));
             return browser.work.extend(gone);
         };
-        let wanted: Vec<_> = places.iter().map(|&at| (at, open.pieces[at])).collect();
+        let wanted: Vec<_> = places.iter().map(|&(at, within)| (at, open.pieces[at], within)).collect();
         let said = node.wants.add(file, priority, &wanted);
         browser.inbox.extend(said.into_iter().map(|(_, want)| mesh::Input::Worker(want)));
     }
@@ -203,9 +203,9 @@ impl World {
                     self.hold_all(number);
                 }
             }
-            ToWorker::Available { id, have, .. } => {
-                let Some((file, places)) = node.wants.available(id, &have) else { return };
-                browser.work.extend(places.into_iter().map(|at| (file, Input::Gone(at))));
+            ToWorker::Available { id, etas } => {
+                let Some((file, expected)) = node.wants.available(id, &etas) else { return };
+                browser.work.push_back((file, Input::Expect(expected)));
             }
             ToWorker::Gone { id, digest, .. } => {
                 if let Some((file, _, places)) = self.take(number, id, &digest) {
@@ -213,7 +213,7 @@ impl World {
                     self.browsers[number as usize].work.extend(gone);
                 }
             }
-            ToWorker::Arriving => browser.hedges.mesh_progressed(now),
+            ToWorker::Arriving => browser.paths.mesh_progressed(now),
             ToWorker::Evicted(digest) => {
                 if let Some(place) = browser.store.place(&digest) {
                     browser.store.remove(place.segment);
@@ -228,7 +228,7 @@ impl World {
     pub(super) fn piece_arrived(&mut self, number: u32, id: u32, digest: Digest, peer: u32, token: u64) {
         let now = self.millis();
         let group = self.browsers[number as usize].group();
-        self.browsers[number as usize].hedges.mesh_progressed(now);
+        self.browsers[number as usize].paths.mesh_progressed(now);
         let Some((file, piece, places)) = self.take(number, id, &digest) else { return };
         let browser = &mut self.browsers[number as usize];
         match (Body { token, len: piece.len }).verify(&piece) {

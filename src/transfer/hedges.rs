@@ -13,7 +13,7 @@ const HEDGE_STEPS: u64 = 12;
 
 /// What the transfers of one worker fetch from the origin, together, because the mesh they share is silent.
 #[derive(Debug, Default)]
-pub struct Hedges {
+pub(super) struct Hedges {
     /// When the mesh last did something, for whichever file.
     heard: Millis,
     /// Bytes fetched since.
@@ -22,7 +22,7 @@ pub struct Hedges {
 
 impl Hedges {
     /// The mesh is at work, for whichever file: it is not stalled, only busy.
-    pub fn mesh_progressed(&mut self, now: Millis) {
+    pub(super) fn mesh_progressed(&mut self, now: Millis) {
         (self.heard, self.spent) = (now, 0);
     }
 
@@ -39,7 +39,7 @@ impl Hedges {
     /// Bytes that may be fetched now.
     pub(super) fn room(&self, since: Millis, now: Millis) -> u64 {
         let Some(stalled) = self.silence(since, now).checked_sub(STALL_MS) else { return 0 };
-        (HEDGE << (stalled / HEDGE_STEP_MS).min(HEDGE_STEPS)).saturating_sub(self.spent)
+        room(stalled).saturating_sub(self.spent)
     }
 
     /// When there will be more room.
@@ -48,4 +48,14 @@ impl Hedges {
         let stalled = self.silence(since, now).checked_sub(STALL_MS);
         since.max(self.heard) + stalled.map_or(STALL_MS, step)
     }
+}
+
+/// Bytes to be fetched of what is `overdue` for so many milliseconds.
+pub(super) fn room(overdue: u64) -> u64 {
+    HEDGE << (overdue / HEDGE_STEP_MS).min(HEDGE_STEPS)
+}
+
+/// When there is more of it.
+pub(super) fn next_step(since: Millis, now: Millis) -> Millis {
+    since + (now.since(since) / HEDGE_STEP_MS + 1) * HEDGE_STEP_MS
 }

@@ -1,12 +1,13 @@
 use super::hedges::{HEDGE_STEP_MS, STALL_MS};
 use super::*;
 use crate::digest::Digest;
+use crate::manifest::Mode;
 use crate::verify;
 
 /// A transfer, its outputs, and the clock.
 struct Rig {
     transfer: Transfer<Vec<u8>>,
-    hedges: Hedges,
+    paths: Paths,
     now: Millis,
 }
 
@@ -31,17 +32,32 @@ impl Rig {
         let here: Vec<_> = local.iter().map(|&at| piece(at).digest).collect();
         let pieces = (0..count).map(piece).collect();
         let transfer = Transfer::new(pieces, share, mesh, |p| here.contains(&p.digest));
-        Self { transfer, hedges: Hedges::default(), now: Millis(1000) }
+        Self { transfer, paths: Paths::new(Mode::Offload), now: Millis(1000) }
+    }
+
+    /// A site of this mode, whose origin takes a tenth of a second, and another for each piece.
+    fn of(mode: Mode, count: usize) -> Self {
+        let mut rig = Self::new(count, true, true, &[]);
+        rig.paths.mode = mode;
+        rig.paths.origin_answered(100.0, LEN as u64, 100.0, rig.now);
+        rig
     }
 
     fn put(&mut self, input: Input<Vec<u8>>) -> Vec<String> {
-        self.transfer.handle(input, self.now, &mut self.hedges);
+        self.transfer.handle(input, self.now, &mut self.paths);
         let mut said = Vec::new();
         while let Some(output) = self.transfer.poll() {
             said.push(match output {
                 Output::Read(at) => format!("read {at}"),
-                Output::Ask(Priority::Page, list) => format!("ask {list:?}"),
-                Output::Ask(Priority::Background, list) => format!("ask ahead {list:?}"),
+                Output::Ask(priority, list) => {
+                    let (places, within): (Vec<_>, Vec<_>) = list.into_iter().unzip();
+                    let ahead = if priority == Priority::Background { " ahead" } else { "" };
+                    let limits = within.iter().any(|&ms| ms != u32::MAX);
+                    format!(
+                        "ask{ahead} {places:?}{}",
+                        if limits { format!(" within {within:?}") } else { String::new() }
+                    )
+                }
                 Output::Cancel(list) => format!("cancel {list:?}"),
                 Output::Fetch { run, pieces, via } => format!("fetch {run} {pieces:?} {via:?}"),
                 Output::Stop(run) => format!("stop {run}"),
@@ -161,7 +177,7 @@ fn the_files_of_a_worker_hedge_together() {
     rig.open(1, 0..1);
     other.open(1, 0..1);
     assert_eq!(rig.wait(STALL_MS), ["fetch 1 0..1 Plain"]);
-    std::mem::swap(&mut rig.hedges, &mut other.hedges);
+    std::mem::swap(&mut rig.paths, &mut other.paths);
     assert_eq!(other.wait(STALL_MS), Vec::<String>::new());
     assert_eq!(other.transfer.deadline(), Some(other.now + HEDGE_STEP_MS));
     assert_eq!(other.wait(HEDGE_STEP_MS), ["fetch 1 0..1 Plain"]);
@@ -227,9 +243,101 @@ fn a_mesh_that_is_busy_with_other_files_is_not_hedged() {
     rig.open(1, 0..1);
     for _ in 0..3 {
         assert_eq!(rig.wait(STALL_MS - 1), Vec::<String>::new());
-        rig.hedges.mesh_progressed(rig.now);
+        rig.paths.mesh_progressed(rig.now);
     }
     assert_eq!(rig.wait(STALL_MS), ["fetch 1 0..1 Plain"]);
+}
+
+#[test]
+fn the_mesh_is_given_the_time_that_the_mode_allows_it() {
+    let asked = |mode| Rig::of(mode, 3).open(1, 0..3);
+    assert_eq!(asked(Mode::Speed), ["ask [0, 1, 2] within [200, 300, 400]"]);
+    assert_eq!(asked(Mode::Balanced), ["ask [0, 1, 2] within [650, 850, 1050]"]);
+    assert_eq!(asked(Mode::Offload), ["ask [0, 1, 2]"]);
+}
+
+#[test]
+fn what_the_mesh_would_bring_too_late_the_origin_gives() {
+    let mut rig = Rig::of(Mode::Speed, 4);
+    rig.open(1, 0..4);
+    let expect = vec![(0, None), (1, None), (2, Some(300)), (3, Some(400))];
+    assert_eq!(rig.put(Input::Expect(expect)), ["fetch 1 0..2 Plain"]);
+    assert_eq!(rig.put(Input::Piece(2, verified(2))), Vec::<String>::new());
+    assert_eq!(rig.fetched(1, 0), ["emit 1 0 Origin"]);
+    assert_eq!(rig.fetched(1, 1), ["emit 1 1 Origin", "emit 1 2 Peer"]);
+}
+
+#[test]
+fn what_the_origin_owes_to_others_is_reckoned_with() {
+    let mut rig = Rig::of(Mode::Speed, 2);
+    let mut other = Rig::of(Mode::Speed, 1);
+    rig.open(1, 0..2);
+    rig.put(Input::Expect(vec![(0, None), (1, None)]));
+    std::mem::swap(&mut rig.paths, &mut other.paths);
+    assert_eq!(other.open(1, 0..1), ["ask [0] within [400]"]);
+    std::mem::swap(&mut rig.paths, &mut other.paths);
+    rig.fetched(1, 0);
+    rig.put(Input::Ended(1, Err(Fault::Status(500))));
+    std::mem::swap(&mut rig.paths, &mut other.paths);
+    other.put(Input::Close(1));
+    // The rest of the failed run is asked for again.
+    assert_eq!(other.open(2, 0..1), ["ask [0] within [300]"]);
+}
+
+#[test]
+fn a_piece_that_is_late_against_its_own_prediction_is_hedged_though_others_come() {
+    let mut rig = Rig::of(Mode::Speed, 3);
+    rig.open(1, 0..3);
+    rig.put(Input::Expect(vec![(0, Some(100)), (1, Some(1000)), (2, Some(1000))]));
+    let late = rig.paths.late_after(100);
+    assert_eq!(rig.wait(late - 1), Vec::<String>::new());
+    assert_eq!(rig.put(Input::Piece(1, verified(1))), Vec::<String>::new());
+    assert_eq!(rig.transfer.deadline(), Some(rig.now + 1));
+    assert_eq!(rig.wait(1), ["fetch 1 0..1 Plain"]);
+    assert_eq!(rig.put(Input::Piece(0, verified(0))), ["emit 1 0 Peer", "emit 1 1 Peer", "stop 1"]);
+    assert_eq!(rig.wait(500), Vec::<String>::new(), "what is not late yet is not hedged");
+}
+
+#[test]
+fn a_mesh_that_does_not_say_what_it_brings_is_hedged_soon() {
+    let mut rig = Rig::of(Mode::Speed, 2);
+    rig.open(1, 0..2);
+    assert_eq!(rig.wait(rig.paths.answer_within()), ["fetch 1 0..1 Plain"]);
+    assert_eq!(rig.fetched(1, 0), ["cancel [0]", "emit 1 0 Origin"]);
+    assert_eq!(rig.put(Input::Ended(1, Ok(()))), Vec::<String>::new(), "a little at first");
+    assert_eq!(rig.wait(HEDGE_STEP_MS), ["fetch 2 1..2 Plain"]);
+}
+
+#[test]
+fn a_late_origin_has_the_mesh_asked_for_what_it_was_too_slow_for() {
+    let mut rig = Rig::of(Mode::Speed, 2);
+    rig.open(1, 0..2);
+    assert_eq!(rig.put(Input::Expect(vec![(0, None), (1, None)])), ["fetch 1 0..2 Plain"]);
+    assert_eq!(rig.fetched(1, 0), ["emit 1 0 Origin"]);
+    let late = rig.paths.late_after(300);
+    assert_eq!(rig.wait(late - 1), Vec::<String>::new());
+    assert_eq!(rig.wait(1), ["ask [1]"]);
+    assert_eq!(rig.put(Input::Expect(vec![(1, Some(900))])), Vec::<String>::new());
+    assert_eq!(rig.put(Input::Piece(1, verified(1))), ["emit 1 1 Peer", "finished 1", "stop 1", "store 0+2"]);
+}
+
+#[test]
+fn without_the_origin_a_late_mesh_is_better_than_none() {
+    let mut rig = Rig::of(Mode::Speed, 2);
+    rig.open(1, 0..2);
+    assert_eq!(rig.put(Input::Expect(vec![(0, None), (1, None)])), ["fetch 1 0..2 Plain"]);
+    assert_eq!(rig.put(Input::Ended(1, Err(Fault::Unreachable))), ["ask [0, 1]"]);
+    assert_eq!(rig.put(Input::Expect(vec![(0, Some(5000)), (1, None)])), ["fetch 2 1..2 Plain"]);
+    assert_eq!(rig.put(Input::Ended(2, Err(Fault::Unreachable))), Vec::<String>::new());
+    assert_eq!(rig.put(Input::Piece(0, verified(0))), ["emit 1 0 Peer", "failed 1 Unreachable", "store 0+1"]);
+}
+
+#[test]
+fn what_will_be_needed_may_come_late_and_from_the_origin() {
+    let mut rig = Rig::of(Mode::Speed, 2);
+    assert_eq!(rig.put(Input::Prefetch(1, 0..2)), ["ask ahead [0, 1]"]);
+    assert_eq!(rig.put(Input::Expect(vec![(0, Some(9000)), (1, None)])), ["fetch 1 1..2 Plain"]);
+    assert_eq!(rig.open(2, 0..2), ["ask [0] within [300]"], "a page that comes to want it has less time");
 }
 
 #[test]

@@ -83,6 +83,12 @@ impl Reading {
         Self::begin(inner, entry, url, peers, |id| Input::Open(id, span))
     }
 
+    /// Starts to fetch a file that nobody waits for yet.
+    fn later(inner: &'static Inner, entry: &Rc<Entry>) -> Self {
+        let all = 0..entry.pieces.len();
+        Self::begin(inner, entry, inner.file_url(&entry.path), true, |id| Input::Prefetch(id, all))
+    }
+
     /// Starts to take a file from neighbours, for whom nobody waits.
     fn ahead(inner: &'static Inner, entry: &Rc<Entry>) -> Self {
         let all = 0..entry.pieces.len();
@@ -99,6 +105,9 @@ impl Reading {
         let file = entry.integrity;
         let id = inner.readers.get().wrapping_add(1);
         inner.readers.set(id);
+        if let Some(version) = inner.current() {
+            inner.paths.borrow_mut().mode = version.root.root.policy.mode;
+        }
         let (sender, told) = mpsc::unbounded();
         let (done, is_done) = oneshot::channel();
         {
@@ -168,7 +177,7 @@ impl Inner {
             if let Input::Close(id) = input {
                 open.readers.remove(&id);
             }
-            open.transfer.handle(input, js::now(), &mut self.hedges.borrow_mut());
+            open.transfer.handle(input, js::now(), &mut self.paths.borrow_mut());
             let mut outputs = VecDeque::new();
             while let Some(output) = open.transfer.poll() {
                 outputs.push_back(output);
@@ -193,7 +202,7 @@ impl Inner {
 
     /// The mesh is at work, for whichever file.
     pub(super) fn mesh_progressed(&self) {
-        self.hedges.borrow_mut().mesh_progressed(js::now());
+        self.paths.borrow_mut().mesh_progressed(js::now());
     }
 
     fn settle(&'static self, file: Digest) {
@@ -224,7 +233,8 @@ impl Inner {
             Output::Read(at) => js::spawn(self.read_piece(file, at)),
             Output::Ask(priority, pieces) => {
                 let wanted: Option<Vec<_>> = self.with(file, |open| {
-                    pieces.iter().filter_map(|&at| open.transfer.pieces().get(at).map(|p| (at, *p))).collect()
+                    let all = open.transfer.pieces();
+                    pieces.iter().filter_map(|&(at, within)| all.get(at).map(|p| (at, *p, within))).collect()
                 });
                 super::link::want(self, file, priority, &wanted.unwrap_or_default());
             }
@@ -481,8 +491,7 @@ async fn fetch_queue(
     loop {
         let Some(entry) = queue.borrow_mut().pop() else { return Ok(JsValue::UNDEFINED) };
         let entry = Rc::new(entry);
-        let url = inner.file_url(&entry.path);
-        let mut reading = Reading::open(inner, &entry, url, 0..entry.pieces.len(), true);
+        let mut reading = Reading::later(inner, &entry);
         loop {
             match reading.next().await {
                 Ok(Some(_)) => {}

@@ -177,7 +177,7 @@ pub(super) fn connect(inner: &'static Inner, port: web_sys::MessagePort) {
 }
 
 /// Asks the mesh for pieces of a file, in the order they are needed.
-pub(super) fn want(inner: &'static Inner, file: Digest, priority: Priority, wanted: &[(usize, Piece)]) {
+pub(super) fn want(inner: &'static Inner, file: Digest, priority: Priority, wanted: &[(usize, Piece, u32)]) {
     let said = inner.link.wants.borrow_mut().add(file, priority, wanted);
     for (id, want) in said {
         inner.link.send(&want);
@@ -222,11 +222,10 @@ fn heard(inner: &'static Inner, data: &JsValue) {
                 inner.feed_all(|| Input::Mesh(neighbours > 0));
             }
         }
-        ToWorker::Available { id, have, .. } => {
-            let refused = inner.link.wants.borrow_mut().available(id, &have);
-            let Some((file, places)) = refused else { return };
-            for at in places {
-                inner.feed(file, Input::Gone(at));
+        ToWorker::Available { id, etas } => {
+            let expected = inner.link.wants.borrow_mut().available(id, &etas);
+            if let Some((file, expected)) = expected {
+                inner.feed(file, Input::Expect(expected));
             }
         }
         ToWorker::Piece { id, digest, peer } => {

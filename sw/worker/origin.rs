@@ -14,6 +14,32 @@ use wasm_bindgen::prelude::*;
 use super::Inner;
 use crate::js::{self, Js};
 
+/// Listens to the browser's Resource Timing of what this worker fetches: how far away the origin is, and how fast.
+pub(super) fn measure(inner: &'static Inner) {
+    /// What a page reads slowly says nothing about the origin; up to so many bytes are read ahead of it.
+    const READ_AHEAD: f64 = (4 << 20) as f64;
+    let seen = move |list: web_sys::PerformanceObserverEntryList| {
+        for entry in list.get_entries_by_type("resource") {
+            let number = |key| js::get(&entry, key).as_f64().unwrap_or_default();
+            let (sent, encoded, bytes) = (number("transferSize"), number("encodedBodySize"), number("decodedBodySize"));
+            // Anything less came out of the HTTP cache, was only confirmed, or is another host's.
+            let is_whole = encoded > 0.0 && sent > encoded && bytes <= READ_AHEAD;
+            if is_whole && js::text(&entry, "name").starts_with(&inner.scope) {
+                let began = number("responseStart");
+                let (delay, span) = (began - number("startTime"), number("responseEnd") - began);
+                #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "at most READ_AHEAD")]
+                inner.paths.borrow_mut().origin_answered(delay, bytes as u64, span, js::now());
+            }
+        }
+    };
+    let seen = Closure::<dyn FnMut(web_sys::PerformanceObserverEntryList)>::new(seen).into_js_value();
+    // A browser without Resource Timing in workers leaves the origin unmeasured.
+    if let Ok(observer) = web_sys::PerformanceObserver::new(seen.unchecked_ref()) {
+        let types = js_sys::Array::of1(&"resource".into());
+        let _ = observer.observe(&web_sys::PerformanceObserverInit::new(&types.into()));
+    }
+}
+
 /// What a run is of.
 pub(super) struct Order {
     /// The file.

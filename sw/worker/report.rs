@@ -321,6 +321,10 @@ fn inspect(inner: &Inner) -> JsValue {
             .flag("choking", n.choking)
             .done()
     });
+    let (delay, rate) = inner.paths.borrow().origin();
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "positive figures")]
+    let [delay, rate] = [delay, rate].map(|figure| figure.map(|figure| figure as u64));
+    let origin = js::Fields::new().optional("rtt", delay).optional("rate", rate);
     let recent = report.recent.iter().rev().take(50).map(|record| record.borrow().fields().done());
     let timeline = report.timeline.iter().map(|point| {
         js::Fields::new()
@@ -341,6 +345,7 @@ fn inspect(inner: &Inner) -> JsValue {
         .value("stats", stats(inner))
         .value("root", root)
         .value("neighbours", js::list(neighbours))
+        .value("origin", origin.done())
         .value("recent", js::list(recent))
         .value("timeline", js::list(timeline))
         .value("errors", js::list(errors))

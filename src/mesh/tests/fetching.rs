@@ -1,10 +1,9 @@
 //! Taking pieces: pipelines, several sources, refusals, late and dead neighbours, cancellations, deadlines.
 
 use super::super::*;
-use super::world::{World, piece, pieces};
+use super::world::{World, piece, pieces, wanted};
 use crate::digest::Digest;
-use crate::port::Held;
-use crate::port::{Priority, Why};
+use crate::port::{Held, Priority, Wanted, Why};
 use crate::wire::Refusal;
 
 /// One who holds these pieces and one who does not, connected.
@@ -340,4 +339,24 @@ fn what_is_owed_at_once_is_bounded() {
     world.run(100);
     let asked: usize = strangers.iter().map(|&s| world.wants(s).len()).sum();
     assert!((12..=33).contains(&asked), "{asked} MB owed");
+}
+
+#[test]
+fn what_would_come_too_late_is_left_to_others_from_the_front() {
+    let held = pieces(4, 256 * 1024);
+    let (mut world, _, b) = pair(&held);
+    // The rate of a neighbour that was not measured is taken for a piece in a quarter of a second.
+    let mut ask = |id, within: [u32; 4]| {
+        let pieces = wanted(&held).into_iter().zip(within).map(|(w, within_ms)| Wanted { within_ms, ..w }).collect();
+        let message = ToMesh::Want { id, priority: Priority::Page, deadline_ms: 60_000, pieces };
+        world.input(b, Input::Worker(message));
+        let said = world.nodes[b].said.iter().rev();
+        let mut etas =
+            said.filter_map(|m| if let ToWorker::Available { etas, .. } = m { Some(etas.clone()) } else { None });
+        etas.next().unwrap()
+    };
+    assert_eq!(ask(1, [200; 4]), [None; 4]);
+    assert_eq!(ask(2, [300, 300, 800, 800]), [None, Some(272), Some(522), Some(772)]);
+    assert!(world.until(5_000, |w| got_all(w, b, &held[1..])));
+    assert!(!got_all(&world, b, &held));
 }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::super::*;
 use crate::digest::Digest;
-use crate::port::{Held, Limits, Priority};
+use crate::port::{Held, Limits, Priority, Wanted};
 
 pub(super) const SITE: [u8; 32] = [42; 32];
 const INFO_HASH: [u8; 20] = [b'h'; 20];
@@ -29,8 +29,8 @@ pub(super) fn pieces(count: usize, len: usize) -> Vec<(Digest, Vec<u8>)> {
     (0..count).map(numbered).collect()
 }
 
-pub(super) fn wanted(pieces: &[(Digest, Vec<u8>)]) -> Vec<(Digest, u32)> {
-    pieces.iter().map(|(d, b)| (*d, b.len() as u32)).collect()
+pub(super) fn wanted(pieces: &[(Digest, Vec<u8>)]) -> Vec<Wanted> {
+    pieces.iter().map(|(d, b)| Wanted { digest: *d, len: b.len() as u32, within_ms: u32::MAX }).collect()
 }
 
 enum Event {
@@ -210,7 +210,7 @@ impl World {
         let message = ToMesh::Want { id, priority, deadline_ms, pieces: wanted(pieces) };
         self.input(node, Input::Worker(message));
         let answer = self.nodes[node].said.iter().rev().find_map(|m| match m {
-            ToWorker::Available { id: i, have, .. } if *i == id => Some(have.clone()),
+            ToWorker::Available { id: i, etas } if *i == id => Some(etas.iter().map(Option::is_some).collect()),
             _ => None,
         });
         answer.expect("a want is answered at once")

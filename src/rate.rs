@@ -1,0 +1,14 @@
+//! How long what was measured of a way counts: one that was slow while it was busy is given another chance.
+
+use crate::Millis;
+
+/// A measure counts in full for this long, in milliseconds; after that, half as much with each such time more.
+pub(crate) const FRESH_MS: u64 = 30_000;
+
+/// What to reckon with: a measured time, but where it is an old one and worse than what is supposed of an unmeasured way,
+/// something between the two. One that is better stays as it is.
+pub(crate) fn aged(measured: Option<f64>, supposed: f64, since: Millis, now: Millis) -> f64 {
+    let Some(measured) = measured.filter(|&measured| measured > supposed) else { return measured.unwrap_or(supposed) };
+    let stale = now.since(since).saturating_sub(FRESH_MS) as f64 / FRESH_MS as f64;
+    supposed + (measured - supposed) * (-stale).exp2()
+}
