@@ -243,7 +243,7 @@ impl<B: Clone> Transfer<B> {
         for &(at, eta) in etas {
             let Some(slot) = self.slots.get_mut(at).filter(|slot| slot.asked) else { continue };
             if let Some(ms) = eta {
-                slot.late = if slot.page { now + paths.late_after(ms) } else { NEVER };
+                slot.late = if slot.page { paths.late(ms, now) } else { NEVER };
             } else {
                 (slot.asked, slot.refused) = (false, true);
                 paths.mesh_progressed(now);
@@ -432,7 +432,7 @@ impl<B: Clone> Transfer<B> {
                     (slot.asked, slot.page) = (true, is_page);
                     if is_page {
                         bytes += u64::from(self.pieces[at].len);
-                        slot.late = now + paths.answer_within();
+                        slot.late = paths.answer_due(now);
                         let within = paths.within(bytes, now);
                         slot.limited = within != u32::MAX;
                         ask.push((at, within));
@@ -476,7 +476,7 @@ impl<B: Clone> Transfer<B> {
             slot.fetching = true;
         }
         self.runs += 1;
-        let late = hedge.now + paths.late_after(paths.origin_ms(self.bytes(from..to), hedge.now));
+        let late = paths.late(paths.origin_ms(self.bytes(from..to), hedge.now), hedge.now);
         self.run = Some(Run { id: self.runs, pieces: from..to, next: from, asked: hedge.now, late });
         self.out.push_back(Output::Fetch { run: self.runs, pieces: from..to, via: self.via });
         paths.asked(self.bytes(from..to));

@@ -141,7 +141,7 @@ mod tests {
     fn an_old_measure_counts_for_less_and_less() {
         let path = Path { delay: Some(0.0), rate: Some(1024.0), ..Path::default() };
         let predict = |after| path.predict(1024, Millis(after));
-        assert_eq!(predict(FRESH_MS), 1_000);
+        assert_eq!(predict(2 * FRESH_MS - 1), 1_000);
         assert_eq!(predict(2 * FRESH_MS), 500);
         assert_eq!(predict(40 * FRESH_MS), 0);
         let fast = Path { delay: Some(0.0), rate: Some(1e7), ..Path::default() };

@@ -14,6 +14,7 @@
 //! them (W3C Resource Timing, section 3); answers out of the HTTP cache are no measure of it. Where it could not be
 //! reached of late, any time will do.
 
+use super::NEVER;
 use super::hedges::Hedges;
 use crate::Millis;
 use crate::manifest::Mode;
@@ -26,8 +27,8 @@ const UNKNOWN_PACE: f64 = 1000.0 / (1024.0 * 1024.0);
 /// Answers shorter than this say nothing about the rate, in bytes.
 const RATED: u64 = 32 << 10;
 
-/// A rate sample is at least this long, in milliseconds.
-const SAMPLE_MS: f64 = 20.0;
+/// A sample of the rate is at least this long, in milliseconds, or this large: clocks are coarse.
+const SAMPLE: (f64, u64) = (20.0, 512 << 10);
 
 /// For this long after it could not be reached, the origin is not counted on.
 const GONE_MS: u64 = 30_000;
@@ -78,9 +79,9 @@ impl Paths {
             return;
         }
         self.sample = (self.sample.0 + bytes, self.sample.1 + span_ms);
-        if self.sample.1 >= SAMPLE_MS {
+        if self.sample.1 >= SAMPLE.0 || self.sample.0 >= SAMPLE.1 {
             let (bytes, ms) = std::mem::take(&mut self.sample);
-            self.pace = Some(mean(self.pace, ms / bytes as f64, 0.3));
+            self.pace = Some(mean(self.pace, ms.max(1.0) / bytes as f64, 0.3));
         }
     }
 
@@ -136,22 +137,22 @@ impl Paths {
         (delay + (self.owed + bytes) as f64 * pace) as u32
     }
 
-    /// What was to be there in `eta` milliseconds is late after this long.
-    pub(super) fn late_after(&self, eta: u32) -> u64 {
+    /// When what should be there in `eta` milliseconds is late. In the mode that prefers peers, only silence is.
+    pub(super) fn late(&self, eta: u32, now: Millis) -> Millis {
         let eta = u64::from(eta);
         match self.mode {
-            Mode::Speed => eta * 3 / 2 + 100,
-            Mode::Balanced => eta * 2 + 300,
-            Mode::Offload => eta * 4 + 1_000,
+            Mode::Speed => now + (eta * 3 / 2 + 100),
+            Mode::Balanced => now + (eta * 2 + 300),
+            Mode::Offload => NEVER,
         }
     }
 
-    /// A mesh that has not even said what it will bring is late after this long.
-    pub(super) fn answer_within(&self) -> u64 {
+    /// When a mesh is late that has not even said what it will bring.
+    pub(super) fn answer_due(&self, now: Millis) -> Millis {
         match self.mode {
-            Mode::Speed => 50,
-            Mode::Balanced => 200,
-            Mode::Offload => 10_000,
+            Mode::Speed => now + 50,
+            Mode::Balanced => now + 200,
+            Mode::Offload => NEVER,
         }
     }
 }

@@ -289,7 +289,7 @@ fn a_piece_that_is_late_against_its_own_prediction_is_hedged_though_others_come(
     let mut rig = Rig::of(Mode::Speed, 3);
     rig.open(1, 0..3);
     rig.put(Input::Expect(vec![(0, Some(100)), (1, Some(1000)), (2, Some(1000))]));
-    let late = rig.paths.late_after(100);
+    let late = rig.paths.late(100, rig.now).since(rig.now);
     assert_eq!(rig.wait(late - 1), Vec::<String>::new());
     assert_eq!(rig.put(Input::Piece(1, verified(1))), Vec::<String>::new());
     assert_eq!(rig.transfer.deadline(), Some(rig.now + 1));
@@ -302,7 +302,7 @@ fn a_piece_that_is_late_against_its_own_prediction_is_hedged_though_others_come(
 fn a_mesh_that_does_not_say_what_it_brings_is_hedged_soon() {
     let mut rig = Rig::of(Mode::Speed, 2);
     rig.open(1, 0..2);
-    assert_eq!(rig.wait(rig.paths.answer_within()), ["fetch 1 0..1 Plain"]);
+    assert_eq!(rig.wait(rig.paths.answer_due(rig.now).since(rig.now)), ["fetch 1 0..1 Plain"]);
     assert_eq!(rig.fetched(1, 0), ["cancel [0]", "emit 1 0 Origin"]);
     assert_eq!(rig.put(Input::Ended(1, Ok(()))), Vec::<String>::new(), "a little at first");
     assert_eq!(rig.wait(HEDGE_STEP_MS), ["fetch 2 1..2 Plain"]);
@@ -314,7 +314,7 @@ fn a_late_origin_has_the_mesh_asked_for_what_it_was_too_slow_for() {
     rig.open(1, 0..2);
     assert_eq!(rig.put(Input::Expect(vec![(0, None), (1, None)])), ["fetch 1 0..2 Plain"]);
     assert_eq!(rig.fetched(1, 0), ["emit 1 0 Origin"]);
-    let late = rig.paths.late_after(300);
+    let late = rig.paths.late(300, rig.now).since(rig.now);
     assert_eq!(rig.wait(late - 1), Vec::<String>::new());
     assert_eq!(rig.wait(1), ["ask [1]"]);
     assert_eq!(rig.put(Input::Expect(vec![(1, Some(900))])), Vec::<String>::new());
