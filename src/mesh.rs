@@ -472,7 +472,8 @@ impl Mesh {
                 }
             }
             ToMesh::Want { id, priority, deadline_ms, pieces } => {
-                self.downloads.want(id, priority, deadline_ms, &pieces, &self.neighbours, now, &mut self.outbox);
+                let terms = download::Terms { id, priority, deadline: now + u64::from(deadline_ms) };
+                self.downloads.want(terms, &pieces, &self.neighbours, now, &mut self.outbox);
             }
             ToMesh::Cancel { id, digests } => {
                 self.downloads.cancel(id, &digests, &mut self.neighbours, &mut self.outbox);

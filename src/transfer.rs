@@ -34,7 +34,7 @@ use crate::port::Priority;
 use crate::sorted::Map;
 use crate::verify::Verified;
 
-pub use self::doors::{Fault, Input, Output, ReaderId, RunId, Source, Via};
+pub use self::doors::{Expected, Fault, Input, Output, ReaderId, RunId, Source, Via};
 pub use self::paths::Paths;
 use self::slot::{Slot, spans};
 

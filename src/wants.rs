@@ -7,6 +7,7 @@ use crate::digest::Digest;
 use crate::manifest::Piece;
 use crate::port::{MAX_WANTED, Priority, ToMesh, Wanted};
 use crate::sorted::Map;
+use crate::transfer::Expected;
 
 /// When the mesh gives a want up, in milliseconds: the transfer hedges much earlier, by itself.
 const DEADLINE_MS: u32 = 15_000;
@@ -75,12 +76,11 @@ impl<F: Copy + PartialEq> Wants<F> {
         cancelled.take().map(|(id, digests)| ToMesh::Cancel { id, digests }).collect()
     }
 
-    /// The mesh has said which pieces it fetches: the file, and when to expect what is wanted at each place, in
-    /// milliseconds from now; `None` where it does not fetch it.
-    pub fn available(&mut self, id: u32, etas: &[Option<u32>]) -> Option<(F, Vec<(usize, Option<u32>)>)> {
+    /// The mesh has said which pieces it fetches, and when they should come: what that means for which file.
+    pub fn available(&mut self, id: u32, etas: &[Option<u32>]) -> Option<(F, Expected)> {
         let want = self.open.get_mut(&id)?;
         want.answered = true;
-        let mut told = Vec::new();
+        let mut told = Expected::new();
         for (digest, eta) in want.order.iter().zip(etas) {
             if let Some((_, places)) = want.pieces.get(digest) {
                 told.extend(places.iter().map(|&at| (at, *eta)));

@@ -71,6 +71,14 @@ struct Want {
     left: Set<Digest>,
 }
 
+/// How pieces are wanted.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Terms {
+    pub(super) id: u32,
+    pub(super) priority: Priority,
+    pub(super) deadline: Millis,
+}
+
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Downloads {
@@ -100,16 +108,13 @@ impl Downloads {
     /// The service worker wants pieces.
     pub(super) fn want(
         &mut self,
-        id: u32,
-        priority: Priority,
-        deadline_ms: u32,
+        Terms { id, priority, deadline }: Terms,
         wanted: &[Wanted],
         neighbours: &Neighbours,
         now: Millis,
         out: &mut Outbox,
     ) {
         let wanted = &wanted[..wanted.len().min(MAX_WANTED)];
-        let deadline = now + u64::from(deadline_ms);
         let queued: u64 = self.queue.iter().filter_map(|(_, d)| self.pieces.get(d)).map(|p| u64::from(p.len)).sum();
         let mut left = Set::default();
         let mut etas = vec![None; wanted.len()];

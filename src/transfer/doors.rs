@@ -50,6 +50,9 @@ pub enum Fault {
     Private,
 }
 
+/// Places in a file, each with the milliseconds from now in which its piece should come, or `None`: it won't.
+pub type Expected = Vec<(usize, Option<u32>)>;
+
 /// What happened.
 #[derive(Debug)]
 pub enum Input<B> {
@@ -68,8 +71,8 @@ pub enum Input<B> {
     Read(usize, Option<Verified<B>>),
     /// Pieces were written to the store, or could not be.
     Stored(Range<usize>, bool),
-    /// The mesh has said of these when it should bring them, in milliseconds from now; `None` where it won't.
-    Expect(Vec<(usize, Option<u32>)>),
+    /// The mesh has said when it should bring these.
+    Expect(Expected),
     /// A piece came from the mesh.
     Piece(usize, Verified<B>),
     /// The mesh won't send this piece.

@@ -36,7 +36,7 @@ pub(super) fn measure(inner: &'static Inner) {
     // A browser without Resource Timing in workers leaves the origin unmeasured.
     if let Ok(observer) = web_sys::PerformanceObserver::new(seen.unchecked_ref()) {
         let types = js_sys::Array::of1(&"resource".into());
-        let _ = observer.observe(&web_sys::PerformanceObserverInit::new(&types.into()));
+        observer.observe(&web_sys::PerformanceObserverInit::new(&types.into()));
     }
 }
 
