@@ -171,6 +171,15 @@ async function pass(running, table, { name, server, worker }) {
       first.push((await tab.evaluate(inPage.sequence, [names[i]]))[0]);
     }
     add('first fetch after the worker was stopped', median(first));
+    const opened = [];
+    for (let i = 0; i < COLD; i++) {
+      const other = await browser.newPage();
+      await stopServiceWorkers(running, tab);
+      await other.goto(`${server.url}empty.html`);
+      opened.push(await other.evaluate(() => performance.getEntriesByType('navigation')[0].responseEnd));
+      await other.close();
+    }
+    add('document of a navigation after the worker was stopped', median(opened));
     for (let i = 0; i < REPEAT; i++) loads.push(await load(true));
     add('page with 200 scripts after the worker was stopped', median(loads));
   }

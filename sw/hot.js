@@ -1,5 +1,5 @@
-// Answers that need no wasm: small whole files that were answered lately, for documents that are known to be on the
-// version which they belong to.
+// Answers that need no wasm: small whole files that were answered lately, and that a URL which was asked for lately isn't
+// listed, for documents that are known to be on the version which this belongs to.
 //
 // A worker that wakes would have to read and compile its wasm before it could answer anything, and each call into the wasm
 // costs a request several turns of the event loop; docs/hot-path.md has the figures. So what the wasm answered from the
@@ -18,6 +18,9 @@ const peerageHot = (scope, cacheName) => {
   const MEMORY = 8 << 20;
   const FILES = 512;
   const CLIENTS = 256;
+  const UNLISTED = 256;
+  /** A longer URL is not remembered. */
+  const LONGEST = 512;
   const NOTES = 1000;
   /** How long after a change the table is written, in ms. */
   const LATER = 1000;
@@ -31,6 +34,10 @@ const peerageHot = (scope, cacheName) => {
   /** @type {Map<string, HotFile>} by absolute URL */
   const files = new Map();
   const clients = new Set();
+  /** Absolute URLs that the version doesn't list. */
+  const unlisted = new Set();
+  /** What `find` says of them. */
+  const NETWORK = Symbol("network");
   let memory = 0;
   /** Segments on their way: several files of one are one read. @type {Map<number, Promise<ArrayBuffer?>>} */
   const reading = new Map();
@@ -73,6 +80,7 @@ const peerageHot = (scope, cacheName) => {
   function empty() {
     files.clear();
     clients.clear();
+    unlisted.clear();
     memory = 0;
   }
 
@@ -123,8 +131,9 @@ const peerageHot = (scope, cacheName) => {
       if (version !== 0 || life !== began) return;
       version = table.version;
       for (const id of table.clients) clients.add(id);
-      for (const [path, headers, at, offset, length, sha256] of table.files) {
-        files.set(scope.href + path, { headers, segment: at, offset, length, sha256, bytes: null });
+      for (const url of table.unlisted) unlisted.add(url);
+      for (const [url, headers, at, offset, length, sha256] of table.files) {
+        files.set(url, { headers, segment: at, offset, length, sha256, bytes: null });
       }
     } catch {
       // As good as none.
@@ -136,10 +145,10 @@ const peerageHot = (scope, cacheName) => {
 
   async function write() {
     timer = null;
-    if (files.size === 0) return;
+    if (files.size + unlisted.size === 0) return;
     const began = life;
-    const list = [...files].map(([url, { headers, segment: at, offset, length, sha256 }]) => [url.slice(scope.href.length), headers, at, offset, length, sha256]);
-    const text = JSON.stringify({ version, clients: [...clients], files: list });
+    const list = [...files].map(([url, { headers, segment: at, offset, length, sha256 }]) => [url, headers, at, offset, length, sha256]);
+    const text = JSON.stringify({ version, clients: [...clients], unlisted: [...unlisted], files: list });
     const to = await cache();
     // Without room it is the wasm's turn after each wake.
     if (life === began) await to.put(TABLE, new Response(text)).catch(() => {});
@@ -158,17 +167,21 @@ const peerageHot = (scope, cacheName) => {
   }
 
   return {
-    /** A response, the promise of one or of null, or null: then it is the wasm's turn. */
+    NETWORK,
+
+    /** A response, `NETWORK`, the promise of one of them or of null, or null: then it is the wasm's turn. */
     find(event) {
       const { request, clientId } = event;
+      if (event.resultingClientId || !isPlain(request)) return null;
       if (!isRestored) {
-        if (!isPlain(request) || event.resultingClientId) return null;
         restored ??= restore();
         return restored.then(() => this.find(event));
       }
+      if (!clients.has(clientId)) return null;
       const { url } = request;
+      if (unlisted.has(url)) return NETWORK;
       const file = files.get(url);
-      if (!file || !clients.has(clientId) || event.resultingClientId || !isPlain(request)) return null;
+      if (!file) return null;
       return file.bytes ? respond(url, file) : read(url, file);
     },
 
@@ -183,6 +196,14 @@ const peerageHot = (scope, cacheName) => {
       if (began !== life || !client || !number || !isOf(number) || clients.has(client)) return;
       if (clients.size >= CLIENTS) clients.delete(clients.values().next().value);
       clients.add(client);
+      writeSoon();
+    },
+
+    /** The wasm says that a URL is not listed in version `number`. */
+    pass(began, { request: { url } }, number) {
+      if (began !== life || url.length > LONGEST || !isOf(number) || unlisted.has(url)) return;
+      if (unlisted.size >= UNLISTED) unlisted.delete(unlisted.values().next().value);
+      unlisted.add(url);
       writeSoon();
     },
 

@@ -159,7 +159,11 @@
     } catch (error) {
       console.warn("peerage: passed to the network:", error);
     }
-    if (!reply) return fetch(event.request);
+    if (reply?.unlisted) {
+      hot.learn(life, event.clientId, reply.unlisted);
+      hot.pass(life, event, reply.unlisted);
+    }
+    if (!reply || reply.unlisted) return fetch(event.request);
     if (reply.done) event.waitUntil(reply.done);
     if (reply.refused) return Response.error();
     hot.learn(life, event.resultingClientId || event.clientId, reply.version);
@@ -274,16 +278,20 @@
   }
 
   async function answerFrom(event, pending) {
-    const response = await pending;
-    return response ?? answer(event);
+    const known = await pending;
+    if (known === hot.NETWORK) return fetch(event.request);
+    if (known) keepBooks();
+    return known ?? answer(event);
   }
 
   function onFetch(event) {
     if (!concerns(event.request)) return;
     const known = hot.find(event);
-    if (known) keepBooks();
-    if (known instanceof Response) event.respondWith(known);
-    else event.respondWith(known ? answerFrom(event, known) : answer(event));
+    if (known === hot.NETWORK) return;
+    if (known instanceof Response) {
+      keepBooks();
+      event.respondWith(known);
+    } else event.respondWith(known ? answerFrom(event, known) : answer(event));
   }
 
   self.addEventListener("fetch", onFetch);

@@ -205,10 +205,9 @@ impl Worker {
     pub fn fetch(&self, event: web_sys::FetchEvent, number: u32, ignores_query: bool) -> Promise {
         let inner = self.0;
         js::promise(async move {
-            Ok(match respond::respond(inner, &event, number, ignores_query).await {
-                Some(answer) => answer.into_js(),
-                None => JsValue::UNDEFINED,
-            })
+            Ok(respond::respond(inner, &event, number, ignores_query)
+                .await
+                .map_or(JsValue::UNDEFINED, respond::Said::into_js))
         })
     }
 

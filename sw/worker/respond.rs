@@ -27,6 +27,22 @@ const MEDIA_PART: u64 = 4 << 20;
 /// The largest body that is held whole where it can't be streamed, in bytes; a larger one is the network's.
 const MOST_WHOLE: u64 = 256 << 20;
 
+/// What is said of a request.
+pub(super) enum Said {
+    Answer(Answer),
+    /// This version, which the client is on, doesn't list it: it is the network's.
+    Unlisted(u64),
+}
+
+impl Said {
+    pub(super) fn into_js(self) -> JsValue {
+        match self {
+            Self::Answer(answer) => answer.into_js(),
+            Self::Unlisted(version) => js::object(&[("unlisted", (version as f64).into())]).into(),
+        }
+    }
+}
+
 /// What a response is made of.
 pub(super) struct Answer {
     status: u16,
@@ -56,7 +72,7 @@ enum Body {
 }
 
 impl Answer {
-    pub(super) fn into_js(self) -> JsValue {
+    fn into_js(self) -> JsValue {
         let pairs = |(name, value): &(String, String)| Array::of2(&name.into(), &value.into());
         let out = js::object(&[
             ("status", self.status.into()),
@@ -97,14 +113,14 @@ pub(super) async fn respond(
     event: &web_sys::FetchEvent,
     number: u32,
     ignores_query: bool,
-) -> Option<Answer> {
+) -> Option<Said> {
     let request = event.request();
     let url = web_sys::Url::new(&request.url()).ok()?;
     let (href, query) = (url.href(), url.search());
     let path = route::site_path(&href, &inner.scope, &inner.constants.elsewhere);
     let path = path.as_deref();
     if let Some(path) = path.filter(|path| path.starts_with("peerage/")) {
-        return bundled(inner, path).await;
+        return bundled(inner, path).await.map(Said::Answer);
     }
     let header = |name: &str| request.headers().get(name).ok().flatten();
     let (method, cache, mode) = (request.method(), js::text(&request, "cache"), js::text(&request, "mode"));
@@ -125,7 +141,7 @@ pub(super) async fn respond(
     let decided = route::decide(&facts);
     let resulting = js::text(event, "resultingClientId");
     if facts.navigation {
-        return navigate(inner, event, number, decided.ok(), &resulting).await;
+        return navigate(inner, event, number, decided.ok(), &resulting).await.map(Said::Answer);
     }
     let candidate = decided.ok()?;
     let client = event.client_id().unwrap_or_default();
@@ -141,8 +157,12 @@ pub(super) async fn respond(
         inner.pin(&resulting, Pin::Version(known));
     }
     let version = inner.version(known).await?;
-    let entry = find(inner, &version, &candidate.path).await?;
-    serve(inner, Asked { request: &request, number, version: &version, entry, candidate }).await
+    match find(inner, &version, &candidate.path).await? {
+        None => Some(Said::Unlisted(known)),
+        Some(entry) => serve(inner, Asked { request: &request, number, version: &version, entry, candidate })
+            .await
+            .map(Said::Answer),
+    }
 }
 
 /// What a version lists for the path of a candidate.
@@ -158,9 +178,10 @@ pub(super) async fn look_up(inner: &'static Inner, version: &Version, path: &str
     inner.lookup(version, &page).await
 }
 
-async fn find(inner: &'static Inner, version: &Version, path: &str) -> Option<Rc<Entry>> {
+/// The same, where the manifest can be read.
+async fn find(inner: &'static Inner, version: &Version, path: &str) -> Option<Option<Rc<Entry>>> {
     match look_up(inner, version, path).await {
-        Ok(entry) => entry,
+        Ok(entry) => Some(entry),
         Err(e) => {
             inner.note_error(&format!("{path} cannot be looked up: {}", describe(&e)));
             None
@@ -185,7 +206,7 @@ async fn navigate(
         js::wait(Promise::race(&race)).await.ok()?;
         let known = inner.site.borrow().version_for("")?;
         let version = inner.version(known).await?;
-        if let Some(entry) = find(inner, &version, &candidate.path).await {
+        if let Some(Some(entry)) = find(inner, &version, &candidate.path).await {
             inner.pin(resulting, Pin::Version(known));
             let request = &event.request();
             return serve(inner, Asked { request, number, version: &version, entry, candidate }).await;

@@ -1,5 +1,5 @@
 // A worker that wakes answers small files that it answered before without waiting for its wasm: right, verified, and in the
-// books.
+// books; and it leaves to the network what it knows not to be listed.
 import assert from 'node:assert/strict';
 import { html, many } from './lib/site.mjs';
 import { EACH, story } from './lib/story.mjs';
@@ -32,18 +32,22 @@ function table(visitor) {
   return visitor.page.evaluate(async () => (await caches.match(new URL('peerage/store/hot', location)))?.json());
 }
 
+/** Takes the wasm out of the cache, into which a worker that needs it puts it again; returns whether it was there. */
+function loseWasm(visitor) {
+  return visitor.page.evaluate(async () => {
+    let was = false;
+    for (const name of await caches.keys()) {
+      const cache = await caches.open(name);
+      for (const request of await cache.keys()) if (request.url.endsWith('.wasm')) was = await cache.delete(request);
+    }
+    return was;
+  });
+}
+
 story('a worker that wakes answers small files without its wasm', async (stage, kind) => {
   const { origin, visitor, rightly } = await scene(stage, kind);
   await origin.stop();
-  const deleted = await visitor.page.evaluate(async () => {
-    let count = 0;
-    for (const name of await caches.keys()) {
-      const cache = await caches.open(name);
-      for (const request of await cache.keys()) if (request.url.endsWith('.wasm')) count += await cache.delete(request);
-    }
-    return count;
-  });
-  assert.equal(deleted, 1, 'the wasm was in the cache');
+  assert.ok(await loseWasm(visitor), 'the wasm was in the cache');
   await visitor.stopWorker();
   // Neither the network nor the wasm can answer now.
   await rightly('without wasm and origin');
@@ -79,9 +83,8 @@ story('a forged table is found out and thrown away', async (stage, kind) => {
     const table = await (await cache.match(at)).json();
     const bytes = new TextEncoder().encode('planted');
     const digest = new Uint8Array(await crypto.subtle.digest('SHA-256', bytes));
-    const path = victim.slice(new URL('.', location).href.length);
-    table.files = table.files.map(file => (file[0] === path
-      ? [path, file[1].filter(([header]) => header !== 'content-length'), 0xffff, 0, bytes.length, `sha256-${btoa(String.fromCharCode(...digest))}`] : file));
+    table.files = table.files.map(file => (file[0] === victim
+      ? [victim, file[1].filter(([header]) => header !== 'content-length'), 0xffff, 0, bytes.length, `sha256-${btoa(String.fromCharCode(...digest))}`] : file));
     await cache.put(new URL('peerage/store/000000000000ffff', location).href, new Response(bytes));
     await cache.put(at, new Response(JSON.stringify(table)));
     return table.files.length;
@@ -107,6 +110,34 @@ story('what was answered without wasm is in the books', async (stage, kind) => {
   assert.equal(bytes.cache - before, urls.length * 9_000);
   const told = await visitor.explain(urls[3]);
   assert.deepEqual([told.verified, told.bytes.cache], [true, 9_000]);
+});
+
+story('what is known not to be listed goes to the network without the wasm', async (stage, kind) => {
+  const site = await stage.site(files);
+  const front = await stage.front(await stage.serve(site));
+  let asked = 0;
+  front.when('/item', (_, response) => response.writeHead(200, { 'cache-control': 'no-store' }).end(`${asked += 1}`));
+  const visitor = await stage.visitor(kind);
+  await visitor.enter(front.url);
+  const item = () => visitor.page.evaluate(async () => (await fetch('item')).text());
+  assert.equal(await item(), '1');
+  await until('that to be written down', async () => (await table(visitor))?.unlisted.includes(new URL('item', front.url).href));
+  assert.ok(await loseWasm(visitor), 'the wasm was in the cache');
+  await visitor.stopWorker();
+  assert.deepEqual([await item(), await item()], ['2', '3']);
+  assert.ok(!await loseWasm(visitor), 'the wasm was not needed');
+  assert.equal((await visitor.take([site.url(front.url, 'part-1.bin')]))[0].sha256, site.sha256('part-1.bin'));
+  assert.ok(await loseWasm(visitor), 'for another file it was');
+
+  // A release that lists it: the next document gets it from the worker.
+  site.write({ item: 'listed' });
+  await site.publish();
+  await until('it to be listed', async () => {
+    await visitor.page.reload();
+    await visitor.ready();
+    await item();
+    return (await visitor.explain(new URL('item', front.url).href)) !== null;
+  });
 });
 
 // Firefox has no static routes yet.
