@@ -15,7 +15,7 @@
 //!
 //! | module | what for |
 //! | --- | --- |
-//! | [`digest`], [`manifest`], [`pieces`], [`verify`] | what a site consists of, and how untrusted bytes become trusted |
+//! | [`digest`], [`jws`], [`keys`], [`manifest`], [`pieces`], [`verify`] | what a site consists of, and how untrusted bytes become trusted |
 //! | [`headers`], [`inject`], [`observed`], [`replay`], [`route`], [`site`], [`store`], [`transfer`], [`wants`] | answering a page's requests |
 //! | [`mesh`], [`port`], [`wire`] | exchanging pieces with other visitors |
 //! | [`tracker`] | introducing visitors to each other |
@@ -27,10 +27,14 @@
 //! `src/cli/` natively. Bad input from a peer is data, never a panic; a [`verify::Verified`] value can be made in one
 //! module only. `docs/` has the protocol, the threat model, and what a page can notice.
 
+#[cfg(test)]
+mod attacks;
 pub mod digest;
 pub mod headers;
 pub mod inject;
 pub mod json;
+pub mod jws;
+pub mod keys;
 pub mod manifest;
 pub mod mesh;
 pub mod observed;

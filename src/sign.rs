@@ -3,15 +3,14 @@
 use p256::ecdsa::signature::{Signer as _, Verifier as _};
 use p256::ecdsa::{Signature, SigningKey, VerifyingKey};
 use p256::pkcs8::{DecodePrivateKey as _, EncodePrivateKey as _, LineEnding};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
-use crate::digest::Digest;
-use crate::manifest::Root;
+use crate::jws::{self, Signed};
+use crate::keys::{BadLink, Chain, Link};
+use crate::manifest::{FORMAT, Root};
 use crate::text::Base64;
-use crate::verify::UnverifiedRoot;
 
-/// The protected header of every root.
-const HEADER: &str = r#"{"alg":"ES256","typ":"peerage-root"}"#;
+pub use crate::keys::PublicKey;
 
 /// A site's private key.
 pub struct Key(SigningKey);
@@ -41,6 +40,8 @@ impl Key {
 
     /// Reads PKCS#8 PEM (RFC 5958, RFC 7468).
     pub fn from_pem(pem: &str) -> Result<Self, BadKey> {
+        // Text may stand before it (RFC 7468, section 2).
+        let pem = pem.find("-----BEGIN").map_or(pem, |at| &pem[at..]);
         SigningKey::from_pkcs8_pem(pem.trim()).map(Self).map_err(|_| BadKey::Private)
     }
 
@@ -63,39 +64,64 @@ impl Key {
 
     /// The root as compact JWS.
     pub fn sign(&self, root: &Root) -> Result<String, serde_json::Error> {
-        let payload = Base64::Url.encode(&serde_json::to_vec(root)?);
-        let input = format!("{}.{payload}", Base64::Url.encode(HEADER.as_bytes()));
-        let signature: Signature = self.0.sign(input.as_bytes());
-        Ok(format!("{input}.{}", Base64::Url.encode(&signature.to_bytes())))
+        let [header, payload] = [header(jws::ROOT), Base64::Url.encode(&serde_json::to_vec(root)?)];
+        let signature = self.signature(&header, &payload);
+        Ok(format!("{header}.{payload}.{signature}"))
+    }
+
+    /// The link from this key to the next, of number `number`: JWS in general JSON form (RFC 7515, section 7.2.1).
+    pub fn link(&self, next: &Self, site: &str, number: u32, issued: u64) -> Result<String, serde_json::Error> {
+        let link = Link { format: FORMAT, site: site.to_owned(), number, key: next.public(), issued };
+        let [protected, payload] = [header(jws::LINK), Base64::Url.encode(&serde_json::to_vec(&link)?)];
+        let signatures = [self, next].map(|key| {
+            let signature = key.signature(&protected, &payload);
+            General { protected: protected.clone(), signature }
+        });
+        serde_json::to_string(&LinkJson { payload, signatures })
+    }
+
+    fn signature(&self, header: &str, payload: &str) -> String {
+        let signature: Signature = self.0.sign(format!("{header}.{payload}").as_bytes());
+        Base64::Url.encode(&signature.to_bytes())
     }
 }
 
-/// A public key as JWK (RFC 7517; RFC 7518, section 6.2).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PublicKey {
-    /// `EC`.
-    pub kty: String,
-    /// `P-256`.
-    pub crv: String,
-    /// x coordinate, base64url.
-    pub x: String,
-    /// y coordinate, base64url.
-    pub y: String,
+/// The protected header of what has this `typ`.
+fn header(typ: &str) -> String {
+    Base64::Url.encode(format!(r#"{{"alg":"ES256","typ":"{typ}"}}"#).as_bytes())
+}
+
+#[derive(Serialize)]
+struct LinkJson {
+    payload: String,
+    signatures: [General; 2],
+}
+
+#[derive(Serialize)]
+struct General {
+    protected: String,
+    signature: String,
+}
+
+impl Chain<PublicKey> {
+    /// Goes one key on by this link.
+    pub fn follow(&mut self, bytes: &[u8]) -> Result<(), BadLink> {
+        let link = self.read(bytes)?;
+        let key = link.claims().key.clone();
+        let [old, new] = link.signed();
+        let matches = |key: &PublicKey, signed| key.signed(signed).unwrap_or_default();
+        let by_old = self.get(self.last()).is_some_and(|last| matches(last, old));
+        let by_new = matches(&key, new);
+        self.accept(&link, by_old, by_new, key)
+    }
 }
 
 impl PublicKey {
-    /// The SHA-256 thumbprint (RFC 7638) in base64url: of a site's first key it is the site id.
-    pub fn thumbprint(&self) -> String {
-        let Self { kty, crv, x, y } = self;
-        let canonical = format!(r#"{{"crv":"{crv}","kty":"{kty}","x":"{x}","y":"{y}"}}"#);
-        Base64::Url.encode(&Digest::of(canonical.as_bytes()).0)
-    }
-
-    /// Whether this key signed that root.
-    pub fn signed(&self, root: &UnverifiedRoot) -> Result<bool, BadKey> {
+    /// Whether this key signed that.
+    pub fn signed(&self, signed: &Signed) -> Result<bool, BadKey> {
         let key = self.verifying_key()?;
-        let Ok(signature) = Signature::from_slice(root.signature()) else { return Ok(false) };
-        Ok(key.verify(root.signing_input(), &signature).is_ok())
+        let Ok(signature) = Signature::from_slice(&signed.signature) else { return Ok(false) };
+        Ok(key.verify(signed.input.as_bytes(), &signature).is_ok())
     }
 
     fn verifying_key(&self) -> Result<VerifyingKey, BadKey> {
@@ -109,7 +135,9 @@ impl PublicKey {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::manifest::{BadRoot, FORMAT, Policy};
+    use crate::digest::Digest;
+    use crate::manifest::{BadRoot, Policy};
+    use crate::verify::UnverifiedRoot;
 
     fn root(site: &str) -> Root {
         Root {
@@ -135,15 +163,15 @@ mod tests {
         let text = key.sign(&root(&site)).unwrap();
         assert!(text.len() < 1024);
         let parsed = UnverifiedRoot::parse(text.as_bytes()).unwrap();
-        assert!(key.public().signed(&parsed).unwrap());
+        assert!(key.public().signed(parsed.signed()).unwrap());
         assert_eq!(parsed.accept(true, &site).unwrap().root, root(&site));
         let other = Key::from_random(&[8; 32]).unwrap().public();
-        assert!(!other.signed(&UnverifiedRoot::parse(text.as_bytes()).unwrap()).unwrap());
+        assert!(!other.signed(UnverifiedRoot::parse(text.as_bytes()).unwrap().signed()).unwrap());
         for at in 0..text.len() {
             let mut bytes = text.clone().into_bytes();
             bytes[at] = if bytes[at] == b'A' { b'B' } else { b'A' };
             if let Ok(changed) = UnverifiedRoot::parse(&bytes) {
-                assert!(!key.public().signed(&changed).unwrap(), "letter {at}");
+                assert!(!key.public().signed(changed.signed()).unwrap(), "letter {at}");
             }
         }
     }

@@ -40,6 +40,17 @@ pub enum Verdict {
     Retired,
 }
 
+/// What to do about a root that a neighbour says, before its signature is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hint {
+    /// Check its signature, with a key that is known.
+    Check,
+    /// Ask the origin for its root, and take nothing from this one.
+    Ask,
+    /// Nothing.
+    Ignore,
+}
+
 /// The visitor's answer to the bar.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Answer {
@@ -88,8 +99,12 @@ pub struct Site {
     pub roots: Map<u64, String>,
     /// The version that navigations open.
     pub current: Option<u64>,
-    /// No root older than this is taken up.
+    /// No root older than this is taken up, unless a newer key than `key_floor` has signed it.
     pub floor: u64,
+    /// The highest number of a key that a root was taken up with: none by an older one is taken up any more.
+    pub key_floor: u32,
+    /// When the origin was last asked since a neighbour spoke of an unknown key, Unix time in seconds. Not remembered.
+    pub asked: u64,
     /// Why everything passes through, where it does.
     pub passing: Option<String>,
     /// Clients (documents and workers) by id.
@@ -117,7 +132,14 @@ struct Counted {
 }
 
 /// The first byte of what [`Site::encode`] writes.
-const FORM: u8 = 1;
+const FORM: u8 = 2;
+
+/// What a neighbour says of keys that are not known leads to one question to the origin in this time, in seconds.
+const ASK_AGAIN: u64 = 60;
+
+/// Versions are Unix times, or a little more after several in one second. One that is further ahead than this is somebody's
+/// attempt to make all later ones look old, in seconds.
+const AHEAD: u64 = 24 * 3600;
 
 impl Site {
     /// As bytes, to be stored.
@@ -154,6 +176,7 @@ impl Site {
         {
             put(&mut out, number);
         }
+        out.extend(self.key_floor.to_le_bytes());
         out
     }
 
@@ -194,17 +217,45 @@ impl Site {
         {
             *number = from.u64()?;
         }
+        site.key_floor = from.u32()?;
         from.end()?;
         Ok(site)
     }
 
-    /// Judges a root whose signature matched, and remembers what follows for later roots.
+    /// What to do about a root that a neighbour says, going by what it claims.
+    pub fn hear(&mut self, claims: &Root, now: u64) -> Hint {
+        if claims.key <= self.key_floor {
+            return Hint::Check;
+        }
+        // Whoever has no key can say this; it must not cost the origin much.
+        if now < self.asked.saturating_add(ASK_AGAIN) {
+            return Hint::Ignore;
+        }
+        self.asked = now;
+        Hint::Ask
+    }
+
+    /// Judges a root whose signature matched.
+    ///
+    /// Keys and versions only grow. The first root by a newer key may have any version: so a site whose key was used to
+    /// sign a version of the far future goes on, once it has another key.
     pub fn judge(&self, root: &Root, word: Word, now: u64) -> Result<Verdict, BadRoot> {
-        if root.version < self.floor {
+        if root.key < self.key_floor {
+            return Err(BadRoot::OldKey { found: root.key, known: self.key_floor });
+        }
+        if root.key == self.key_floor && root.version < self.floor {
             return Err(BadRoot::Rollback { found: root.version, known: self.floor });
         }
-        if word == Word::Peer && root.expires <= now {
-            return Err(BadRoot::Expired(root.expires));
+        if word == Word::Peer {
+            if root.key > self.key_floor {
+                return Err(BadRoot::NewKey(root.key));
+            }
+            if root.version > now.saturating_add(AHEAD) {
+                return Err(BadRoot::Ahead(root.version));
+            }
+            if root.expires <= now {
+                return Err(BadRoot::Expired(root.expires));
+            }
         }
         if root.retired {
             // Only the origin's own word ends a site.
@@ -231,10 +282,11 @@ impl Site {
     }
 
     /// A version is whole: navigations open it from now on.
-    pub fn switch(&mut self, version: u64, text: String) {
+    pub fn switch(&mut self, root: &Root, text: String) {
+        let Root { key, version, .. } = *root;
         self.roots.insert(version, text);
         self.current = Some(version);
-        self.floor = self.floor.max(version);
+        (self.key_floor, self.floor) = (self.key_floor, self.floor).max((key, version));
         self.passing = None;
     }
 
@@ -314,7 +366,7 @@ mod tests {
     fn what_is_remembered_is_read_and_what_is_damaged_is_a_new_site() {
         let mut site = at(5);
         assert_eq!(Site::decode(&site.encode()), site);
-        site.switch(7, "another jws".into());
+        site.switch(&root(7), "another jws".into());
         site.pin("tab", Pin::Version(5));
         site.pin("other", Pin::Pass);
         site.pass(&BadRoot::Signature);
@@ -352,7 +404,7 @@ mod tests {
 
     fn at(version: u64) -> Site {
         let mut site = Site::default();
-        site.switch(version, "jws".into());
+        site.switch(&root(version), "jws".into());
         site
     }
 
@@ -382,7 +434,7 @@ mod tests {
     fn a_tab_keeps_its_version_across_a_deploy() {
         let mut site = at(5);
         site.pin("tab", Pin::Version(5));
-        site.switch(6, "jws".into());
+        site.switch(&root(6), "jws".into());
         site.pin("new", Pin::Version(6));
         assert_eq!(site.version_for("tab"), Some(5));
         assert_eq!(site.version_for("new"), Some(6));

@@ -6,8 +6,8 @@
 
 use crate::digest::Digest;
 use crate::json::{self, Object};
+use crate::jws::{self, Signed};
 use crate::manifest::{BadManifest, BadRoot, Child, FORMAT, Index, MAX_ROOT_BYTES, Piece, Root, Shard};
-use crate::text::Base64;
 
 /// A value that matched what the origin signed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,7 +92,7 @@ pub fn shard(bytes: Vec<u8>, found: Digest, want: &Child) -> Result<Verified<Sha
 #[derive(Clone, Debug)]
 pub struct UnverifiedRoot {
     text: String,
-    signature: [u8; 64],
+    signed: Signed,
     root: Root,
 }
 
@@ -109,15 +109,8 @@ impl UnverifiedRoot {
         else {
             return Err(BadRoot::NotAJws("it does not have three parts"));
         };
-        let decode = |part: &str| Base64::Url.decode(part).ok_or(BadRoot::NotAJws("a part is not base64url"));
-        let header = decode(header)?;
-        let mut header = Object::parse(&header).map_err(|_| BadRoot::NotAJws("its header is not JSON"))?;
-        if header.need("alg", json::text).ok().as_deref() != Some("ES256") || header.take("crit").is_some() {
-            return Err(BadRoot::NotAJws("its header asks for something else than ES256"));
-        }
-        let signature =
-            decode(signature)?.try_into().map_err(|_| BadRoot::NotAJws("its signature is not 64 bytes long"))?;
-        let payload = decode(payload)?;
+        let signed = Signed::read(header, payload, signature, jws::ROOT).map_err(BadRoot::NotAJws)?;
+        let payload = jws::decode(payload).map_err(BadRoot::NotAJws)?;
         let mut claims = Object::parse(&payload).map_err(BadRoot::Payload)?;
         // The format is read by itself first: a later one may have other members.
         let format = claims.need("format", json::small).map_err(BadRoot::Payload)?;
@@ -125,18 +118,12 @@ impl UnverifiedRoot {
             return Err(BadRoot::UnknownFormat(format));
         }
         let root = Root::read(format, claims).map_err(BadRoot::Payload)?;
-        Ok(Self { text: text.to_owned(), signature, root })
+        Ok(Self { text: text.to_owned(), signed, root })
     }
 
-    /// What the signature is over: the header and payload as they stand in the text.
-    pub fn signing_input(&self) -> &[u8] {
-        let end = self.text.rfind('.').unwrap_or(self.text.len());
-        &self.text.as_bytes()[..end]
-    }
-
-    /// The signature: r and s, 32 bytes each (RFC 7518, section 3.4).
-    pub fn signature(&self) -> &[u8; 64] {
-        &self.signature
+    /// What the key that the claims name must have signed.
+    pub fn signed(&self) -> &Signed {
+        &self.signed
     }
 
     /// The claims, not to be relied on but to find the key that must have signed them.
@@ -169,6 +156,7 @@ pub struct SignedRoot {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::text::Base64;
 
     #[test]
     fn only_the_listed_bytes_become_verified() {
@@ -188,6 +176,7 @@ mod tests {
         let parse = |text: &str| UnverifiedRoot::parse(text.as_bytes()).unwrap_err();
         assert!(matches!(parse("<!doctype html><p>It works. Really."), BadRoot::NotAJws(_)));
         assert!(matches!(parse(&jws(r#"{"alg":"none"}"#, "{}", &[0; 64])), BadRoot::NotAJws(_)));
+        assert!(matches!(parse(&jws(r#"{"alg":"ES256","typ":"peerage-key"}"#, "{}", &[0; 64])), BadRoot::NotAJws(_)));
         assert!(matches!(parse(&jws(es256, "{}", &[0; 63])), BadRoot::NotAJws(_)));
         assert!(matches!(parse(&jws(es256, "{}", &[0; 64])), BadRoot::Payload(_)));
         assert_eq!(parse(&jws(es256, r#"{"format":2}"#, &[0; 64])), BadRoot::UnknownFormat(2));

@@ -260,10 +260,18 @@
     );
   });
 
+  // A site whose first key was replaced has another id: what was kept under the old one is nobody's.
+  async function forgetOthers() {
+    const prefix = CACHE.slice(0, -PEERAGE.site.length);
+    const others = (await caches.keys()).filter((name) => name !== CACHE && name.startsWith(prefix) && !name.slice(prefix.length).includes("/"));
+    await Promise.all(others.map((name) => caches.delete(name)));
+  }
+
   self.addEventListener("activate", (event) => {
     event.waitUntil(
       (async () => {
         await call((worker) => worker.activate()).catch((error) => console.warn("peerage:", error));
+        await forgetOthers().catch((error) => console.warn("peerage:", error));
         if (!IS_GUEST) await self.clients.claim();
       })(),
     );

@@ -13,6 +13,7 @@
 
 mod cache;
 mod files;
+mod keys;
 mod link;
 mod origin;
 mod report;
@@ -25,6 +26,7 @@ use std::rc::Rc;
 
 use js_sys::{Array, Function, Promise};
 use peerage::digest::Digest;
+use peerage::keys::Chain;
 use peerage::observed::Observed;
 use peerage::route::Elsewhere;
 use peerage::site::{Answer, Site};
@@ -83,7 +85,8 @@ struct Inner {
     cache: cache::Cache,
     /// Makes void what the shim answers by itself.
     cool: Function,
-    key: JsValue,
+    /// The site's keys that have been checked in this life.
+    keys: RefCell<Chain<JsValue>>,
     site: RefCell<Site>,
     store: RefCell<Store>,
     versions: RefCell<Map<u64, Rc<versions::Version>>>,
@@ -125,17 +128,18 @@ pub async fn start_worker(
     js::report_traps(on_trap);
     let global: web_sys::ServiceWorkerGlobalScope = js_sys::global().unchecked_into();
     let cache = cache::Cache::open(&cache, &scope).await?;
-    let key = versions::import_key(&js::get(&constants, "key"));
+    let key = keys::import(&js::get(&constants, "key"));
     let memory = cache.load().await;
     let key = js::wait(key).await?;
     let scope_path = js::text(&web_sys::Url::new(&scope)?.into(), "pathname");
+    let constants = Constants::read(&constants);
     let inner: &'static Inner = Box::leak(Box::new(Inner {
-        constants: Constants::read(&constants),
         scope,
         scope_path,
         streams_break_loudly: !global.navigator().user_agent().is_ok_and(|name| text::contains(&name, "Gecko/")),
         global,
-        key,
+        keys: RefCell::new(Chain::new(constants.site.clone(), key)),
+        constants,
         site: RefCell::new(memory.site),
         store: RefCell::new(memory.store),
         cache,

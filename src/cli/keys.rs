@@ -19,18 +19,37 @@ pub(crate) fn default_place(dir: &Path) -> anyhow::Result<PathBuf> {
 
 /// Reads a key; `None` where there is no such file.
 pub(crate) fn read(file: &Path) -> anyhow::Result<Option<Key>> {
-    let pem = match fs::read_to_string(file) {
-        Ok(pem) => pem,
-        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(e) => return Err(e).with_context(|| format!("cannot read the key {}", file.display())),
-    };
+    let Some(pem) = text(file)? else { return Ok(None) };
     Key::from_pem(&pem).with_context(|| format!("{} cannot be used as a key", file.display())).map(Some)
 }
 
-/// Makes a key, and the file for it with mode 0600. A file that is there already is never written over.
-pub(crate) fn create(file: &Path) -> anyhow::Result<Key> {
+fn text(file: &Path) -> anyhow::Result<Option<String>> {
+    match fs::read_to_string(file) {
+        Ok(pem) => Ok(Some(pem)),
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(e).with_context(|| format!("cannot read the key {}", file.display())),
+    }
+}
+
+/// A key that took over from another one says so before its PEM, where text may stand (RFC 7468, section 2): by itself it
+/// would begin another site.
+pub(crate) fn successor_note(number: u32, site: &str) -> String {
+    format!("{NOTE}{number} of site {site}\n")
+}
+
+/// The note of a key's file, if it has one.
+pub(crate) fn note(file: &Path) -> anyhow::Result<Option<String>> {
+    let text = text(file)?.unwrap_or_default();
+    let note = text.lines().take_while(|line| !line.starts_with("-----")).find(|line| line.starts_with(NOTE));
+    Ok(note.map(str::to_owned))
+}
+
+const NOTE: &str = "peerage key ";
+
+/// Makes a key, and the file for it with mode 0600, `note` before it. A file that is there already is never written over.
+pub(crate) fn create(file: &Path, note: &str) -> anyhow::Result<Key> {
     let key = random()?;
-    let pem = key.to_pem()?;
+    let pem = format!("{note}{}", key.to_pem()?);
     let written = create_new(file).and_then(|mut opened| {
         opened.write_all(pem.as_bytes())?;
         opened.sync_all()

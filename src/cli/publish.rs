@@ -2,7 +2,7 @@
 //!
 //! In this order, so that nothing is written unless everything could be read:
 //!
-//! 1. the configuration, the version before (in DIR, or live at `--url`), and the key that must sign;
+//! 1. the configuration, the version before (in DIR, or live at `--url`), and the key that must sign (`signing`);
 //! 2. the files: found (`walk`), labelled (`peerage.toml`), cut and hashed (`hash`);
 //! 3. what a tab on an older version may still ask for (`old`);
 //! 4. writing (`write`): what is addressed by its content, then the worker and its scripts, then the root;
@@ -13,6 +13,7 @@
 mod hash;
 mod old;
 mod report;
+mod signing;
 mod stamps;
 mod walk;
 mod write;
@@ -27,6 +28,7 @@ use anyhow::{Context as _, bail, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
 use peerage::digest::Digest;
 use peerage::headers::Headers;
+use peerage::keys::{self as chain, FIRST};
 use peerage::manifest::{Entry, FORMAT, Label, MAX_ROOT_BYTES, Root, build_tree, integrity_of};
 use peerage::route::short_name;
 use peerage::sign::Key;
@@ -35,13 +37,14 @@ use peerage::verify::SignedRoot;
 use self::hash::{Hashed, Job, hash_all};
 use self::old::OldFiles;
 pub(crate) use self::report::Report;
+use self::signing::{Plan, Signer};
 use self::stamps::Stamps;
 use self::walk::Found;
 use self::write::{Batch, remove_leftovers};
 use super::bundle::{self, Bundle};
 use super::config::{Config, HEADERS, Rules};
 use super::media::media_type;
-use super::site::{self, FIRST_KEY, Parts, Place, ROOT, Site};
+use super::site::{self, Keys, Parts, Place, ROOT, Site};
 use super::{Misuse, keys, say};
 
 /// Hash, label and sign a folder's files, and write the worker, its scripts and the manifest into it
@@ -52,13 +55,24 @@ everything else is shared; peerage.toml (beside DIR or in it) says otherwise.
 
 The key: made on first use beside DIR, as <DIR>.peerage-key.pem. Keep it: whoever lost it cannot publish a new version
 of the site to those who have visited it. Beside the key, in a folder of the same name that ends in .kept, files are
-remembered until the next version replaces them.")]
+remembered until the next version replaces them.
+
+Another key: --new-key FILE lets the present key say that the one in FILE takes over. Visitors follow, however many such
+changes they missed; from then on publish with --key FILE, and keep peerage/keys/ in DIR or say --url. Where the key is lost
+or stolen, --replace-key begins anew with another first key: to visitors' browsers it is another site, which they come to by
+the worker script. docs/keys.md has more.")]
 pub(crate) struct Args {
     /// The folder to publish
     dir: PathBuf,
     /// The site's private key (PKCS#8 PEM); made if the site is new and there is none
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
+    /// A key that takes over from the present one; made if there is none
+    #[arg(long, value_name = "FILE")]
+    new_key: Option<PathBuf>,
+    /// The site's key is lost or stolen: begin anew with the one in --key, made if there is none
+    #[arg(long, conflicts_with = "new_key")]
+    replace_key: bool,
     /// The configuration [default: peerage.toml beside DIR or in it]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -83,6 +97,10 @@ pub(crate) struct PublishOptions {
     pub(crate) dir: PathBuf,
     /// The key's file; without it, beside the folder.
     pub(crate) key: Option<PathBuf>,
+    /// The file of a key that takes over.
+    pub(crate) new_key: Option<PathBuf>,
+    /// Whether to begin anew with another first key.
+    pub(crate) replace_key: bool,
     /// The configuration's file; without it, beside the folder or in it.
     pub(crate) config: Option<PathBuf>,
     /// Where the site is live.
@@ -97,8 +115,9 @@ pub(crate) struct PublishOptions {
 
 /// Publishes and prints what was done.
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
-    let Args { dir, key, config, url, retire, rehash, json } = args;
-    let report = publish(&PublishOptions { dir, key, config, url, retire, rehash, progress: !json })?;
+    let Args { dir, key, new_key, replace_key, config, url, retire, rehash, json } = args;
+    let progress = !json;
+    let report = publish(&PublishOptions { dir, key, new_key, replace_key, config, url, retire, rehash, progress })?;
     for warning in &report.warnings {
         let _ = writeln!(io::stderr(), "warning: {warning}");
     }
@@ -121,13 +140,14 @@ pub(crate) fn publish(options: &PublishOptions) -> anyhow::Result<Report> {
     let headers = read_headers(dir)?;
     let _alone = lock(dir)?;
 
-    let previous = Previous::find(dir, options.url.as_deref())?;
+    let previous = Previous::find(dir, options)?;
     ensure!(
         previous.is_some() || !options.retire,
         "nothing is published in {} yet, so there is nothing to retire",
         dir.display()
     );
-    let (key_file, key) = find_key(dir, options.key.as_deref(), previous.as_ref())?;
+    let plan = Plan::find(dir, options, previous.as_ref())?;
+    let kept_with = plan.kept_with().to_owned();
 
     let walked = walk::walk(dir)?;
     let mut warnings: Vec<String> = Vec::new();
@@ -142,32 +162,28 @@ pub(crate) fn publish(options: &PublishOptions) -> anyhow::Result<Report> {
     warnings.extend(labelled.warning());
     let unlisted = labelled.unlisted + labelled.personal;
     let began = SystemTime::now();
-    let known = if options.rehash { Stamps::default() } else { Stamps::read(&key_file, previous.as_ref()) };
+    let known = if options.rehash { Stamps::default() } else { Stamps::read(&kept_with, previous.as_ref()) };
     let Read { mut entries, files, read } = read_all(labelled.files, &known, options.progress)?;
     if let Some(huge) = entries.iter().find(|e| e.pieces.len() > MAX_PIECES) {
         bail!("{} is too large to be published: {} pieces, of at most {MAX_PIECES}", huge.path, huge.pieces.len());
     }
     let tree = build_tree(&mut entries)?;
 
-    let key_created = key.is_none();
-    let key = match key {
-        Some(key) => key,
-        None => keys::create(&key_file)?,
-    };
-    warnings.extend(keys::warning(&key_file));
-    let folders = bundle::folders(&entries, previous.as_ref().map(|p| &p.place));
-    let built = embedded.build(&key.public(), &rules.scope(), &folders)?;
-
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let signer = plan.carry_out(now)?;
+    warnings.extend(keys::warning(&signer.file));
+    let folders = bundle::folders(&entries, previous.as_ref().map(|p| &p.place));
+    let built = embedded.build(&signer.first, &rules.scope(), &folders)?;
+
     let unsigned = Root {
         format: FORMAT,
-        site: key.public().thumbprint(),
+        site: signer.site.clone(),
         version: now,
         issued: now,
         expires: now + LIFETIME,
         index: tree.top.digest(),
         index_bytes: u32::try_from(tree.top.as_bytes().len())?,
-        key: 1,
+        key: signer.number,
         files: entries.len() as u64,
         bytes: entries.iter().map(|e| e.size).sum(),
         policy: config.policy(),
@@ -177,19 +193,21 @@ pub(crate) fn publish(options: &PublishOptions) -> anyhow::Result<Report> {
     let root = match (&previous, kept) {
         (_, Some(same)) => same.signed.clone(),
         (before, None) => {
-            let version = before.as_ref().map_or(now, |p| now.max(p.signed.root.version.saturating_add(1)));
-            sign(&key, Root { version, ..unsigned })?
+            let version = before.as_ref().map_or(now, |p| p.next_version(&unsigned, now));
+            sign(&signer.key, Root { version, ..unsigned })?
         }
     };
     let changed = kept.is_none();
-    let jwk = serde_json::to_vec_pretty(&key.public())?;
+    let jwk = serde_json::to_vec_pretty(&signer.first)?;
 
-    let mut old = OldFiles::plan(dir, &key_file, config.old, previous.as_ref(), &root.root, &entries, &built);
+    let mut old = OldFiles::plan(dir, &kept_with, config.old, previous.as_ref(), &root.root, &entries, &built);
     for folder in ["", "peerage", "peerage/shard", "peerage/index", "peerage/keys", "peerage/old"] {
         remove_leftovers(&dir.join(folder));
     }
     let mut addressed = Batch::default();
-    addressed.add(dir.join(FIRST_KEY), &jwk)?;
+    for (path, link) in &signer.links {
+        addressed.add(dir.join(path), link)?;
+    }
     for page in &tree.pages {
         addressed.add(dir.join(site::index_path(&page.digest())), page.as_bytes())?;
     }
@@ -205,21 +223,27 @@ pub(crate) fn publish(options: &PublishOptions) -> anyhow::Result<Report> {
     addressed.commit()?;
     scripts.commit()?;
     let mut last = Batch::default();
+    // A root is read by way of the first key: that of another site goes with its root.
+    last.add(dir.join(chain::path(FIRST)), &jwk)?;
     last.add(dir.join(ROOT), root.text.as_bytes())?;
     last.commit()?;
     old.finish(&tree);
     if read > 0
-        && let Err(e) = stamps::write(&key_file, &files, began)
+        && let Err(e) = stamps::write(&kept_with, &files, began)
     {
         warnings.push(format!("the next publication will read every file again: {e:#}"));
     }
     warnings.extend(old.warnings());
+    signer.tidy(dir);
 
     let new = New::since(previous.as_ref(), &entries);
+    let before = previous.as_ref().map(|p| &p.signed.root);
+    let replaced_site = before.map(|root| root.site.clone()).filter(|site| *site != signer.site);
+    let Signer { file, number, created, .. } = signer;
     Ok(Report {
         changed,
         version: root.root.version,
-        previous_version: previous.as_ref().map(|p| p.signed.root.version),
+        previous_version: before.map(|root| root.version),
         site: root.root.site.clone(),
         retired: root.root.retired,
         files: root.root.files,
@@ -236,8 +260,10 @@ pub(crate) fn publish(options: &PublishOptions) -> anyhow::Result<Report> {
         new_bytes: new.bytes,
         old_files: old.files(),
         old_bytes: old.bytes(),
-        key: key_file,
-        key_created,
+        key: file,
+        key_number: number,
+        key_created: created,
+        replaced_site,
         warnings,
     })
 }
@@ -246,7 +272,10 @@ pub(crate) fn publish(options: &PublishOptions) -> anyhow::Result<Report> {
 const MAX_PIECES: usize = 100_000;
 
 /// How long a root is good without the origin's word, in seconds: a year.
-const LIFETIME: u64 = 365 * 24 * 3600;
+const LIFETIME: u64 = 365 * DAY;
+
+/// A day in seconds.
+const DAY: u64 = 24 * 3600;
 
 /// The version that is there already.
 #[derive(Debug)]
@@ -256,44 +285,63 @@ struct Previous {
     /// Where the site is live, if that was said and something is there.
     live: Option<Place>,
     signed: SignedRoot,
+    /// The keys up to the one that signed it.
+    keys: Keys,
+    /// What is live is of another site, whose first key was replaced in the folder.
+    is_replaced: bool,
     /// Everything below its root; `None` where that cannot be read.
     parts: Option<Parts>,
 }
 
 impl Previous {
     /// The newest of what the folder holds and what is live.
-    fn find(dir: &Path, url: Option<&str>) -> anyhow::Result<Option<Self>> {
+    fn find(dir: &Path, options: &PublishOptions) -> anyhow::Result<Option<Self>> {
         let here = Place::Folder(dir.to_owned());
-        let local = here.root().context(
+        let local = here.published().context(
             "what was published here before cannot be read; restore it, or remove the folder peerage/ to start anew",
         )?;
-        let live = match url {
+        let live = match &options.url {
             None => None,
             Some(url) => {
                 let place = Place::Url(Site::new(url)?);
                 place
-                    .root()
+                    .published()
                     .context("the live site's version must be known before a new one is made")?
-                    .map(|r| (place, r))
+                    .map(|live| (place, live))
             }
         };
-        if let (Some(local), Some((place, live))) = (&local, &live) {
+        let mut is_replaced = false;
+        if let (Some((local, _)), Some((place, (live, _)))) = (&local, &live) {
+            is_replaced = local.root.site != live.root.site;
             ensure!(
-                local.root.site == live.root.site,
+                !is_replaced || options.replace_key,
                 "{} is published as site {} and {place} is site {}: is this the right folder for that URL?",
                 dir.display(),
                 local.root.site,
                 live.root.site
             );
         }
-        let (place, live, signed) = match (local, live) {
+        let age = |root: &SignedRoot| (root.root.key, root.root.version);
+        let (place, live, (signed, keys)) = match (local, live) {
             (None, None) => return Ok(None),
-            (Some(local), Some((place, live))) if live.root.version <= local.root.version => (here, Some(place), local),
+            (Some(local), Some((place, live))) if is_replaced || age(&live.0) <= age(&local.0) => {
+                (here, Some(place), local)
+            }
             (_, Some((place, live))) => (place.clone(), Some(place), live),
             (Some(local), None) => (here, None, local),
         };
         let parts = place.tree(signed.root.index).ok();
-        Ok(Some(Self { place, live, signed: signed.into_inner(), parts }))
+        Ok(Some(Self { place, live, signed: signed.into_inner(), keys, is_replaced, parts }))
+    }
+
+    /// The version that follows. Where another key takes over, one that is further ahead than the clock (whoever stole the
+    /// key may have signed it) need not be outdone: visitors don't compare versions of different keys.
+    fn next_version(&self, new: &Root, now: u64) -> u64 {
+        let Root { version, key, site, .. } = &self.signed.root;
+        if (key, site) != (&new.key, &new.site) && *version > now + DAY {
+            return now;
+        }
+        now.max(version.saturating_add(1))
     }
 
     /// Whether a new root would only have another date. One that has lived half its time is replaced.
@@ -301,33 +349,6 @@ impl Previous {
         let Root { version, issued, expires, .. } = self.signed.root;
         self.signed.root == Root { version, issued, expires, ..new.clone() } && expires > now + LIFETIME / 2
     }
-}
-
-/// The key's file, and the key unless it has yet to be made.
-fn find_key(dir: &Path, named: Option<&Path>, previous: Option<&Previous>) -> anyhow::Result<(PathBuf, Option<Key>)> {
-    let file = match named {
-        Some(file) => file.to_owned(),
-        None => keys::default_place(dir)?,
-    };
-    keys::must_be_outside(&file, Some(dir))?;
-    let key = keys::read(&file)?;
-    if let Some(Previous { place, signed, .. }) = previous {
-        let site = &signed.root.site;
-        match &key {
-            None => bail!(
-                "{place} is already published, as site {site}, and its key is not at {}; say where it is with --key FILE. \
-                 A new key would be another site to everybody who has visited this one",
-                file.display()
-            ),
-            Some(key) if key.public().thumbprint() != *site => bail!(
-                "{} is the key of site {}, but {place} is published as site {site}; say where its key is with --key FILE",
-                file.display(),
-                key.public().thumbprint()
-            ),
-            Some(_) => {}
-        }
-    }
-    Ok((file, key))
 }
 
 /// A file that a rule selects.

@@ -5,15 +5,16 @@ use std::path::Path;
 
 use anyhow::{Context as _, anyhow, bail, ensure};
 use indicatif::HumanBytes;
+use peerage::keys::{Link, PublicKey, UnverifiedLink};
 use peerage::manifest::{Index, Label, Root, Shard};
-use peerage::sign::{Key, PublicKey};
+use peerage::sign::Key;
 use peerage::verify::UnverifiedRoot;
 use serde_json::{Value, json};
 
 use super::say;
-use super::site::{FIRST_KEY, Place, ROOT};
+use super::site::{Place, ROOT};
 
-/// Print a root, an index page, a shard or a key
+/// Print a root, an index page, a shard, a key or a link between keys
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// A published folder, a site's URL (for its root), or one of its files
@@ -71,28 +72,29 @@ impl Shown {
             [b'P', b'G', b'S', ..] => Self::shard(&Shard::open(bytes.to_vec())?),
             [b'P', b'G', b'I', ..] => Self::index(&Index::open(bytes.to_vec())?),
             [b'e', b'y', ..] => Self::root(bytes, place),
+            [b'{', ..] if UnverifiedLink::parse(bytes).is_ok() => Self::link(&UnverifiedLink::parse(bytes)?, place),
             [b'{', ..] => {
                 let key = serde_json::from_slice(bytes).context("JSON, but not a public key in JWK form")?;
                 Self::key(&key, "public key")
             }
-            [b'-', ..] => {
+            _ if is_pem(bytes) => {
                 let pem = std::str::from_utf8(bytes).context("not text")?;
                 Self::key(&Key::from_pem(pem)?.public(), "private key")
             }
-            _ => bail!("it is neither a root, an index page, a shard nor a key"),
+            _ => bail!("it is neither a root, an index page, a shard, a key nor a link between keys"),
         }
     }
 
     fn root(bytes: &[u8], place: &Place) -> anyhow::Result<Self> {
         let parsed = UnverifiedRoot::parse(bytes)?;
         let root = parsed.claims().clone();
-        let key: Option<PublicKey> =
-            place.read(FIRST_KEY, 4096).ok().flatten().and_then(|jwk| serde_json::from_slice(&jwk).ok());
-        let signature = match key {
-            None => "not checked: its key is not here",
-            Some(key) if key.thumbprint() != root.site => "not checked: the key here is another site's",
-            Some(key) if key.signed(&parsed)? => "good",
-            Some(_) => "WRONG: it was not made with this site's key",
+        let signature = match place.keys(root.key) {
+            Err(e) => format!("not checked: {e:#}"),
+            Ok(keys) if keys.site != root.site => "not checked: the keys here are another site's".to_owned(),
+            Ok(keys) => match keys.chain.get(root.key) {
+                Some(key) if key.signed(parsed.signed())? => "good".to_owned(),
+                _ => "WRONG: it was not made with this site's key".to_owned(),
+            },
         };
         let Root { format, site, version, issued, expires, index, index_bytes, key, files, bytes: total, .. } = &root;
         let Root { policy, retired, .. } = &root;
@@ -145,8 +147,30 @@ impl Shown {
         Ok(Self { text, json: json!({ "kind": "shard", "entries": entries }) })
     }
 
+    fn link(link: &UnverifiedLink, place: &Place) -> anyhow::Result<Self> {
+        let Link { site, number, key, issued, .. } = link.claims();
+        let signatures = match place.keys(*number) {
+            Ok(keys) if keys.site == *site && keys.chain.get(*number) == Some(key) => "good".to_owned(),
+            Ok(_) => "not checked: the keys here are others".to_owned(),
+            Err(e) => format!("not good: {e:#}"),
+        };
+        let text = format!(
+            "link to key {number}\n  signatures {signatures}\n  site       {site}\n  issued     {issued}\n  key        {}",
+            key.thumbprint()
+        );
+        Ok(Self { text, json: json!({ "kind": "link", "signatures": signatures, "link": link.claims() }) })
+    }
+
     fn key(key: &PublicKey, kind: &str) -> anyhow::Result<Self> {
         let site = key.thumbprint();
-        Ok(Self { text: format!("{kind} of site {site}"), json: json!({ "kind": kind, "site": site, "public": key }) })
+        Ok(Self {
+            text: format!("{kind}; as a site's first it is that of site {site}"),
+            json: json!({ "kind": kind, "site": site, "public": key }),
+        })
     }
+}
+
+/// Whether a line begins a PEM (RFC 7468, section 2: text may stand before it).
+fn is_pem(bytes: &[u8]) -> bool {
+    bytes.split(|&byte| byte == b'\n').any(|line| line.starts_with(b"-----BEGIN "))
 }

@@ -8,9 +8,9 @@ use std::time::Duration;
 use anyhow::{Context as _, anyhow, bail, ensure};
 use axum::http::Uri;
 use peerage::digest::Digest;
+use peerage::keys::{self, Chain, FIRST, MAX_LINK_BYTES, PublicKey};
 use peerage::manifest::url_from_path;
-use peerage::manifest::{Child, Entry, MAX_PAGE_BYTES, MAX_ROOT_BYTES, MAX_SHARD_BYTES, Shard};
-use peerage::sign::PublicKey;
+use peerage::manifest::{Child, Entry, MAX_PAGE_BYTES, MAX_SHARD_BYTES, Shard};
 use peerage::verify::{self, SignedRoot, UnverifiedRoot, Verified};
 use rayon::prelude::*;
 use ureq::ResponseExt as _;
@@ -19,8 +19,6 @@ use super::Misuse;
 
 /// Where the root lies, below the site.
 pub(crate) const ROOT: &str = "peerage/root.jws";
-/// Where the first public key lies, a JWK (RFC 7517).
-pub(crate) const FIRST_KEY: &str = "peerage/keys/1.json";
 
 /// The place of a shard.
 pub(crate) fn shard_path(digest: &Digest) -> String {
@@ -189,32 +187,41 @@ impl Place {
         self.read(path, limit)?.ok_or_else(|| anyhow!("{} is missing", self.locate(path)))
     }
 
-    /// The root, its signature checked with the site's first key; `None` where nothing is published.
+    /// The root, its signature checked by way of the chain of keys from the first; `None` where nothing is published.
     pub(crate) fn root(&self) -> anyhow::Result<Option<Verified<SignedRoot>>> {
+        Ok(self.published()?.map(|(root, _)| root))
+    }
+
+    /// The root as in [`Place::root`], and the keys up to the one that signed it.
+    pub(crate) fn published(&self) -> anyhow::Result<Option<(Verified<SignedRoot>, Keys)>> {
         let Some(bytes) = self.read(ROOT, 1 << 20)? else { return Ok(None) };
         let root = match UnverifiedRoot::parse(&bytes) {
             // A single-page application's server answers every path with its HTML.
             Err(_) if matches!(self, Self::Url(_)) && bytes.trim_ascii_start().starts_with(b"<") => return Ok(None),
             parsed => parsed.with_context(|| self.locate(ROOT))?,
         };
-        let key = self.first_key()?;
-        let site = key.thumbprint();
-        if root.claims().key != 1 {
-            bail!(
-                "{} is signed with key {}; this version of Peerage knows only first keys",
-                self.locate(ROOT),
-                root.claims().key
-            );
-        }
-        let signed = key.signed(&root).with_context(|| self.locate(FIRST_KEY))?;
-        root.accept(signed, &site).with_context(|| self.locate(ROOT)).map(Some)
+        let number = root.claims().key;
+        let keys = self.keys(number)?;
+        let key = keys.chain.get(number).context("a chain that was followed to a key has it")?;
+        let signed = key.signed(root.signed()).with_context(|| self.locate(&keys::path(number)))?;
+        let root = root.accept(signed, &keys.site).with_context(|| self.locate(ROOT))?;
+        Ok(Some((root, keys)))
     }
 
-    /// The site's first public key.
-    pub(crate) fn first_key(&self) -> anyhow::Result<PublicKey> {
-        let jwk = self.need(FIRST_KEY, MAX_ROOT_BYTES)?;
-        serde_json::from_slice(&jwk)
-            .with_context(|| format!("{} is not a public key in JWK form", self.locate(FIRST_KEY)))
+    /// The site's keys from the first to that of this number, each proven by the one before.
+    pub(crate) fn keys(&self, to: u32) -> anyhow::Result<Keys> {
+        let path = keys::path(FIRST);
+        let first: PublicKey = serde_json::from_slice(&self.need(&path, MAX_LINK_BYTES)?)
+            .with_context(|| format!("{} is not a public key in JWK form", self.locate(&path)))?;
+        let site = first.thumbprint();
+        let mut keys = Keys { site: site.clone(), chain: Chain::new(site, first), links: Vec::new() };
+        while let Some(next) = keys.chain.next(to).with_context(|| self.locate(ROOT))? {
+            let path = keys::path(next);
+            let link = self.need(&path, MAX_LINK_BYTES)?;
+            keys.chain.follow(&link).with_context(|| self.locate(&path))?;
+            keys.links.push(link);
+        }
+        Ok(keys)
     }
 
     /// Everything below a root, checked against `index`.
@@ -247,6 +254,24 @@ impl Place {
         let bytes = self.need(&path, MAX_SHARD_BYTES)?;
         let found = Digest::of(&bytes);
         verify::shard(bytes, found, child).with_context(|| self.locate(&path))
+    }
+}
+
+/// A site's keys, as far as they were asked for.
+#[derive(Clone, Debug)]
+pub(crate) struct Keys {
+    /// The site id.
+    pub(crate) site: String,
+    /// The keys.
+    pub(crate) chain: Chain<PublicKey>,
+    /// The links to all but the first, as they lie at their places.
+    pub(crate) links: Vec<Vec<u8>>,
+}
+
+impl Keys {
+    /// A key's number in the chain.
+    pub(crate) fn number(&self, key: &PublicKey) -> Option<u32> {
+        (FIRST..=self.chain.last()).find(|&number| self.chain.get(number) == Some(key))
     }
 }
 

@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::Policy;
 use crate::digest::Digest;
 use crate::json::{self, BadJson, Object};
+use crate::keys::BadLink;
 
 /// The format version that this code reads and writes.
 pub const FORMAT: u32 = 1;
@@ -29,7 +30,7 @@ pub struct Root {
     pub index: Digest,
     /// Its size in bytes.
     pub index_bytes: u32,
-    /// Number of the signing key in the chain, from 1.
+    /// Number of the signing key in the chain ([`crate::keys`]), from 1.
     pub key: u32,
     /// Files listed.
     pub files: u64,
@@ -91,6 +92,23 @@ pub enum BadRoot {
         /// Newest version known.
         known: u64,
     },
+    /// Signed with a key that was replaced since.
+    #[error("the root is signed with key {found}, which key {known} has replaced")]
+    OldKey {
+        /// Number of the key that signed.
+        found: u32,
+        /// Highest number known.
+        known: u32,
+    },
+    /// Signed with a key that the origin has not spoken of.
+    #[error("the root is signed with key {0}, which only the origin can introduce")]
+    NewKey(u32),
+    /// The key that it names can't be reached.
+    #[error("the root is signed with key {0}, and there is no way to that: the link to key {1}: {2}")]
+    Link(u32, u32, BadLink),
+    /// Of a time that is yet to come, and not confirmed by the origin.
+    #[error("the root has version {0}, which is a time yet to come")]
+    Ahead(u64),
     /// Past its expiry and not confirmed by the origin.
     #[error("the root expired at Unix time {0}")]
     Expired(u64),

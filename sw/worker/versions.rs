@@ -3,10 +3,10 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use js_sys::{Promise, Uint8Array};
+use js_sys::Promise;
 use peerage::digest::Digest;
 use peerage::manifest::{BadRoot, Child, Entry, Index, Label, Piece, Root, Shard};
-use peerage::site::{Pin, Verdict, Word};
+use peerage::site::{Hint, Pin, Verdict, Word};
 use peerage::sorted::{self, Map};
 use peerage::transfer::Fault;
 use peerage::verify::{self, SignedRoot, UnverifiedRoot, Verified};
@@ -18,23 +18,6 @@ use crate::js::{self, Js};
 /// A manifest of up to this many shards is fetched whole before its version is switched to; of a larger one, what the
 /// pages need is fetched when they need it.
 const WHOLE_SHARDS: usize = 64;
-
-/// The key number that the constant in the worker script has.
-const FIRST_KEY: u32 = 1;
-
-#[wasm_bindgen]
-extern "C" {
-    #[wasm_bindgen(js_namespace = ["crypto", "subtle"], js_name = importKey)]
-    fn subtle_import_key(
-        format: &str,
-        key: &JsValue,
-        algorithm: &JsValue,
-        extractable: bool,
-        uses: &JsValue,
-    ) -> Promise;
-    #[wasm_bindgen(js_namespace = ["crypto", "subtle"], js_name = verify)]
-    fn subtle_verify(algorithm: &JsValue, key: &JsValue, signature: &Uint8Array, data: &Uint8Array) -> Promise;
-}
 
 /// One version of the site, as far as it has been read.
 pub(super) struct Version {
@@ -68,13 +51,7 @@ enum Fetched {
     Gone,
 }
 
-/// The site's first public key, from its JWK.
-pub(super) fn import_key(jwk: &JsValue) -> Promise {
-    let algorithm = js::Fields::new().text("name", "ECDSA").text("namedCurve", "P-256").done();
-    subtle_import_key("jwk", jwk, &algorithm, false, &js::list(["verify".into()].into_iter()))
-}
-
-fn same_origin(cache: &str) -> JsValue {
+pub(super) fn same_origin(cache: &str) -> JsValue {
     js::Fields::new().text("cache", cache).text("credentials", "same-origin").done()
 }
 
@@ -107,7 +84,8 @@ impl Inner {
         }
         let text = self.site.borrow().roots.get(&number).cloned()?;
         let opened = match self.check_root(text.as_bytes()).await {
-            Ok(root) => self.open(root).await,
+            Ok(Some(root)) => self.open(root).await,
+            Ok(None) => Err(js::error("its key is not here")),
             Err(e) => Err(js::error(&e.to_string())),
         };
         match opened {
@@ -186,17 +164,15 @@ impl Inner {
             404 | 410 if self.site.borrow().current.is_some() => return Ok(Fetched::Gone),
             _ => return Ok(Fetched::Nothing),
         }
-        let Ok(body) = js::wait(response.array_buffer()?).await else { return Ok(Fetched::Nothing) };
-        let bytes = Uint8Array::new(&body);
-        let limit = u32::try_from(peerage::manifest::MAX_ROOT_BYTES).unwrap_or(u32::MAX);
-        if bytes.length() > limit {
-            return Ok(Fetched::Bad(BadRoot::TooLarge));
-        }
-        Ok(match self.check_root(&bytes.to_vec()).await {
-            Ok(root) => match self.site.borrow().judge(&root.root, Word::Origin, js::unix_time()) {
+        let Ok(bytes) = super::keys::body(response, peerage::manifest::MAX_ROOT_BYTES).await else {
+            return Ok(Fetched::Nothing);
+        };
+        Ok(match self.check_root(&bytes).await {
+            Ok(Some(root)) => match self.site.borrow().judge(&root.root, Word::Origin, js::unix_time()) {
                 Ok(verdict) => Fetched::Root(root, verdict),
                 Err(why) => Fetched::Bad(why),
             },
+            Ok(None) => Fetched::Nothing,
             Err(why) => Fetched::Bad(why),
         })
     }
@@ -227,13 +203,12 @@ impl Inner {
         Ok(Refreshed::Unreachable)
     }
 
-    async fn check_root(&self, text: &[u8]) -> Result<Rc<Verified<SignedRoot>>, BadRoot> {
+    /// Checks a root with the key that it names; `None` where the way to that key can't be had now.
+    async fn check_root(&self, text: &[u8]) -> Result<Option<Rc<Verified<SignedRoot>>>, BadRoot> {
         let root = UnverifiedRoot::parse(text)?;
-        let algorithm = js::object(&[("name", "ECDSA".into()), ("hash", "SHA-256".into())]);
-        let (signature, data) = (Uint8Array::from(&root.signature()[..]), Uint8Array::from(root.signing_input()));
-        let matches = root.claims().key == FIRST_KEY
-            && js::wait(subtle_verify(&algorithm, &self.key, &signature, &data)).await.is_ok_and(|v| v.is_truthy());
-        root.accept(matches, &self.constants.site).map(Rc::new)
+        let Some(key) = self.key(root.claims().key).await? else { return Ok(None) };
+        let matches = super::keys::signed(&key, root.signed()).await;
+        root.accept(matches, &self.constants.site).map(|root| Some(Rc::new(root)))
     }
 
     /// Gets what makes a version whole, then switches to it.
@@ -249,7 +224,7 @@ impl Inner {
         super::files::prefetch(self, &version, precache).await?;
         let had = self.current();
         self.versions.borrow_mut().insert(number, version.clone());
-        self.site.borrow_mut().switch(number, version.root.text.clone());
+        self.site.borrow_mut().switch(&version.root.root, version.root.text.clone());
         self.cool();
         self.save_soon();
         self.link.tell_root(self);
@@ -266,8 +241,18 @@ impl Inner {
     /// A neighbour says that there is a newer version. The origin is asked for a word on it, unless its owner has said
     /// that the signature alone is enough.
     pub(super) async fn heard_root(&'static self, text: &str, peer: u32) -> Js<()> {
+        let hint = match UnverifiedRoot::parse(text.as_bytes()) {
+            Ok(root) => self.site.borrow_mut().hear(root.claims(), js::unix_time()),
+            Err(_) => Hint::Check,
+        };
+        match hint {
+            Hint::Check => {}
+            Hint::Ask => return self.refresh().await.map(drop),
+            Hint::Ignore => return Ok(()),
+        }
         let root = match self.check_root(text.as_bytes()).await {
-            Ok(root) => root,
+            Ok(Some(root)) => root,
+            Ok(None) => return Ok(()),
             Err(why) => {
                 self.site.borrow_mut().rejected += 1;
                 self.note_error(&format!("peer {peer} sent a root that is not accepted, and is dropped: {why}"));

@@ -6,7 +6,7 @@ import path from 'node:path';
 import test from 'node:test';
 import vm from 'node:vm';
 import { brotliCompressSync } from 'node:zlib';
-import { calculateJwkThumbprint, compactVerify, decodeProtectedHeader, importJWK } from 'jose';
+import { calculateJwkThumbprint, compactVerify, decodeProtectedHeader, generalVerify, importJWK } from 'jose';
 import { publish } from './lib/peerage.mjs';
 import { removeFolder, temporaryFolder } from './lib/processes.mjs';
 import { writeSite } from './lib/site.mjs';
@@ -41,6 +41,21 @@ test('the root is a JWS that an independent library verifies with the key in the
 
 test('the site id is the RFC 7638 thumbprint of the first key', async () => {
   assert.equal(constants.site, await calculateJwkThumbprint({ ...constants.key }));
+});
+
+test('a link between keys is a JWS that an independent library verifies with both of them', async () => {
+  const before = published('peerage-sw.js');
+  await publish(folder, beside, { args: ['--new-key', path.join(beside, 'next.key.pem')] });
+  assert.deepEqual(published('peerage-sw.js'), before);
+  const { payload, signatures } = JSON.parse(published('peerage/keys/2.json'));
+  const claims = JSON.parse(Buffer.from(payload, 'base64url').toString());
+  assert.deepEqual([claims.site, claims.number], [constants.site, 2]);
+  const [old, next] = await Promise.all([constants.key, claims.key].map(jwk => importJWK({ ...jwk }, 'ES256')));
+  const [byOld, byNext] = signatures.map(signature => ({ payload, signatures: [signature] }));
+  await generalVerify(byOld, old);
+  await generalVerify(byNext, next);
+  await assert.rejects(generalVerify(byOld, next));
+  await compactVerify(published('peerage/root.jws').toString().trim(), next);
 });
 
 test('the wasm imports nothing but its own glue, and stays small', context => {

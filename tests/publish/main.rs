@@ -8,6 +8,7 @@ mod keys;
 mod killed;
 mod labels;
 mod old_files;
+mod rotation;
 mod site;
 mod sizes;
 mod versions;

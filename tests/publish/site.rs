@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use peerage::digest::Digest;
+use peerage::keys::{self, Chain, PublicKey};
 use peerage::manifest::{Entry, Root};
-use peerage::sign::PublicKey;
 use peerage::verify::{self, UnverifiedRoot};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -105,9 +105,16 @@ impl Site {
 pub(crate) fn assert_whole(dir: &Path) -> (Root, Vec<Entry>) {
     let own = dir.join("peerage");
     let root = UnverifiedRoot::parse(&fs::read(own.join("root.jws")).unwrap()).unwrap();
-    let key: PublicKey = serde_json::from_slice(&fs::read(own.join("keys/1.json")).unwrap()).unwrap();
-    let signed = key.signed(&root).unwrap();
-    let root = root.accept(signed, &key.thumbprint()).unwrap().into_inner().root;
+    let first: PublicKey = serde_json::from_slice(&fs::read(own.join("keys/1.json")).unwrap()).unwrap();
+    let site = first.thumbprint();
+    let number = root.claims().key;
+    let mut chain = Chain::new(site.clone(), first);
+    while let Some(next) = chain.next(number).unwrap() {
+        chain.follow(&fs::read(dir.join(keys::path(next))).unwrap()).unwrap();
+    }
+    assert!(!dir.join(keys::path(number + 1)).exists());
+    let signed = chain.get(number).unwrap().signed(root.signed()).unwrap();
+    let root = root.accept(signed, &site).unwrap().into_inner().root;
     let addressed = |kind: &str, digest: &Digest| {
         let bytes = fs::read(own.join(kind).join(digest.hex())).unwrap();
         let found = Digest::of(&bytes);

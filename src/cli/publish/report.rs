@@ -49,8 +49,12 @@ pub(crate) struct Report {
     pub(crate) old_bytes: u64,
     /// The key that signed.
     pub(crate) key: PathBuf,
+    /// Its number in the site's chain of keys, from 1.
+    pub(crate) key_number: u32,
     /// Whether it was made just now.
     pub(crate) key_created: bool,
+    /// The site that was here before, where its first key was replaced.
+    pub(crate) replaced_site: Option<String>,
     /// What the owner should know.
     pub(crate) warnings: Vec<String>,
 }
@@ -102,8 +106,13 @@ impl fmt::Display for Report {
             "old",
             format!("{} kept files of older versions, {}", HumanCount(self.old_files), HumanBytes(self.old_bytes)),
         )?;
-        row("site", self.site.clone())?;
+        let replaced = self.replaced_site.as_ref().map(|site| format!(" (in place of {site})")).unwrap_or_default();
+        row("site", format!("{}{replaced}", self.site))?;
         let made = if self.key_created { " (made just now: keep it safe)" } else { "" };
-        write!(f, "  {:<9}{}{made}", "key", self.key.display())
+        write!(f, "  {:<9}{}{made}", "key", self.key.display())?;
+        match self.key_number {
+            1 => Ok(()),
+            number => write!(f, ", number {number} of the site's"),
+        }
     }
 }

@@ -24,11 +24,11 @@ export function peerage(...args) {
  */
 const MESH = '[policy]\nmode = "offload"\n';
 
-/** Publishes `folder` with the key and the configuration kept in `beside` (a folder outside it); returns the `--json` report. */
-export async function publish(folder, beside, { config = MESH, args = [] } = {}) {
+/** Publishes `folder` with the key `key` and the configuration kept in `beside` (a folder outside it); returns the `--json` report. */
+export async function publish(folder, beside, { config = MESH, key = 'site.key.pem', args = [] } = {}) {
   const toml = path.join(beside, 'peerage.toml');
   writeFileSync(toml, config);
-  const { code, stdout, stderr } = await peerage('publish', folder, '--key', path.join(beside, 'site.key.pem'), '--json',
+  const { code, stdout, stderr } = await peerage('publish', folder, '--key', path.join(beside, key), '--json',
     '--config', toml, ...args);
   if (code !== 0) throw new Error(`peerage publish exited with ${code}:\n${stderr}${stdout}`);
   return JSON.parse(stdout);
