@@ -99,6 +99,8 @@ pub struct Mesh {
     /// The statistics have changed since they were told.
     changed: bool,
     stats_told: Millis,
+    /// When connections and neighbours are to be looked after.
+    chores: Option<Millis>,
     last: Millis,
     stopped: bool,
 }
@@ -128,6 +130,7 @@ impl Mesh {
             moved: 0,
             changed: false,
             stats_told: now,
+            chores: None,
             last: now,
             stopped: false,
         };
@@ -148,6 +151,9 @@ impl Mesh {
         }
         let now = now.max(self.last);
         self.wake(now);
+        // What comes with every frame leaves neighbours as they are, and need not have all of them looked at.
+        let is_payload = matches!(input, Input::Frame { .. } | Input::Buffered { .. } | Input::Loaded { .. });
+        let before = self.neighbours.len();
         match input {
             Input::Tick => {}
             Input::Described { conn, sdp } => {
@@ -192,6 +198,9 @@ impl Mesh {
             Input::Worker(message) => self.worker(message, now),
             Input::Stop => return self.stop(),
         }
+        if !is_payload || self.neighbours.len() != before {
+            self.chores = None;
+        }
         self.settle(now);
     }
 
@@ -205,6 +214,15 @@ impl Mesh {
         if self.stopped {
             return None;
         }
+        [self.chores, self.downloads.deadline(), self.uploads.deadline(), self.gossip.deadline()]
+            .into_iter()
+            .flatten()
+            .chain(self.changed.then(|| self.stats_told + STATS_MS))
+            .min()
+    }
+
+    /// When [`Mesh::look_after`] is due.
+    fn chores_due(&self) -> Option<Millis> {
         let lives = self.neighbours.values().map(|n| (n.heard.max(n.pinged) + PING_MS).min(n.heard + DEAD_MS));
         let doubles = self.neighbours.values().filter(|n| n.double).map(|n| n.since + DOUBLE_MS);
         let announce = self.tracker.deadline().map(|at| match self.tracker.due(at) {
@@ -213,21 +231,8 @@ impl Mesh {
             Some(_) | None => at,
         });
         let more_offers = self.links.more_at().filter(|_| self.lacks_offers() > 0);
-        [
-            announce,
-            more_offers,
-            self.shuffle_at(),
-            self.links.deadline(),
-            self.downloads.deadline(),
-            self.uploads.deadline(),
-            self.gossip.deadline(),
-        ]
-        .into_iter()
-        .flatten()
-        .chain(self.changed.then(|| self.stats_told + STATS_MS))
-        .chain(lives)
-        .chain(doubles)
-        .min()
+        let due = [announce, more_offers, self.shuffle_at(), self.links.deadline()];
+        due.into_iter().flatten().chain(lives).chain(doubles).min()
     }
 
     /// The figures so far.
@@ -266,18 +271,9 @@ impl Mesh {
 
     /// Does whatever the time or the last input has made possible.
     fn settle(&mut self, now: Millis) {
-        self.links.limit(self.count());
-        self.tracker.rest(self.count() >= ACCEPT);
-        self.links.tick(now, &mut self.outbox);
-        self.tracker.tick(now, &mut self.rng, &mut self.outbox);
-        self.check_lives(now);
-        for _ in 0..self.lacks_offers() {
-            if !self.links.make(now, &mut self.outbox) {
-                break;
-            }
+        if self.chores.is_none_or(|due| due <= now) {
+            self.look_after(now);
         }
-        self.announce(now);
-        self.mingle(now);
         self.downloads.tick(&mut self.neighbours, now, &mut self.outbox);
         self.uploads.tick(&mut self.neighbours, now, &mut self.outbox);
         self.gossip.tick(&mut self.neighbours, now, &mut self.outbox);
@@ -292,6 +288,23 @@ impl Mesh {
             let stats = self.stats(now);
             self.outbox.push_back(Output::Worker(ToWorker::Stats(stats)));
         }
+    }
+
+    /// Connections, the tracker, and who is a neighbour.
+    fn look_after(&mut self, now: Millis) {
+        self.links.limit(self.count());
+        self.tracker.rest(self.count() >= ACCEPT);
+        self.links.tick(now, &mut self.outbox);
+        self.tracker.tick(now, &mut self.rng, &mut self.outbox);
+        self.check_lives(now);
+        for _ in 0..self.lacks_offers() {
+            if !self.links.make(now, &mut self.outbox) {
+                break;
+            }
+        }
+        self.announce(now);
+        self.mingle(now);
+        self.chores = self.chores_due();
     }
 
     /// Nodes that are neighbours.
