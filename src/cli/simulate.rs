@@ -60,7 +60,7 @@ pub(crate) struct Args {
     /// A published folder or URL whose files the visitors load, instead of the scenario's
     #[arg(long, value_name = "DIR|URL")]
     site: Option<String>,
-    /// Vary consent, uplinks, visits and visitors one by one, too
+    /// Vary the mode, consent, uplinks, visits and visitors one by one, too
     #[arg(long)]
     sweep: bool,
     /// Write a page with plots

@@ -280,6 +280,7 @@ fn sensitivity(sweep: &[Point]) -> String {
         let Some(first) = axis.first() else { continue };
         let points = |of: fn(&Point) -> f64| (0..).map(f64::from).zip(axis.iter().map(of)).collect();
         let title = match first.what {
+            "mode" => "What the site prefers",
             "consent" => "Share of visitors who consent",
             "uplink ×" => "Uplinks, times as fast",
             "length of visits ×" => "Visits, times as long",
