@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   scenario ─► world ─┬─ browser × n ─┬─ page      first load, then steps; consent; comes back
-//!                      │               ├─ worker    Transfer, Hedges, Store          the core's own
+//!                      │               ├─ worker    Transfer, Paths, Store           the core's own
 //!                      │               └─ mesh      Mesh                             the core's own
 //!                      ├─ tracker ─────── Tracker                                    the core's own
 //!                      ├─ origin          one uplink, answers by turns
@@ -39,6 +39,7 @@ mod worker;
 mod world;
 
 pub use figures::{Cause, Figures, Group, Stretch, Tally};
+pub use page::Planned;
 pub use scenario::{
     BUILT_IN, BadScenario, Cost, Flash, LinkClass, Misbehaving, Nat, Network, Order, OriginShape, Scenario, SiteShape,
     TrackerShape, Update, Visitors,
@@ -93,6 +94,11 @@ impl Simulation {
         self.0.run(self.0.end);
         self.0.finish()
     }
+}
+
+/// What the visitors of a scenario will do.
+pub fn plan(scenario: &Scenario, published: Option<&[Entry]>, seed: u64) -> Vec<Planned> {
+    world::World::new(scenario.clone(), published, seed, Arm::Http).plan()
 }
 
 /// Both runs of a scenario, one after the other.

@@ -66,6 +66,9 @@ pub(crate) struct Args {
     /// Write a page with plots
     #[arg(long, value_name = "FILE.html")]
     report: Option<PathBuf>,
+    /// Write what each visitor does and when, for real browsers to do the same, and simulate nothing
+    #[arg(long, value_name = "FILE.json")]
+    plan: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -93,6 +96,11 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     set.extend(args.hours.map(|h| ("hours".to_owned(), h.to_string())));
     let scenario = Scenario::parse(&text, &set).map_err(|e| Misuse(format!("{name} is not a scenario: {e}")))?;
     let published = args.site.as_deref().map(entries).transpose()?;
+    if let Some(file) = &args.plan {
+        let plan = peerage::sim::plan(&scenario, published.as_deref(), args.seed);
+        let text = serde_json::to_string_pretty(&plan)?;
+        return std::fs::write(file, text).with_context(|| format!("cannot write {}", file.display()));
+    }
     let began = Instant::now();
     let summary = both(&scenario, published.as_deref(), args.seed, !args.json);
     let took = began.elapsed();

@@ -3,21 +3,87 @@
 //! The steps of a visit and the times between them are drawn when it begins, from the visitor's own chance, so that a
 //! visitor asks for the same files with and without Peerage. A step begins a time after the one before has loaded.
 
+use std::collections::VecDeque;
+
+use serde::Serialize;
+
 use super::browser::{Request, Visit};
 use super::chance::{self, stream};
 use super::figures::Cause;
 use super::link::{End, Load, Parcel};
 use super::origin::Purpose;
 use super::queue::Micros;
+use super::scenario::Visitors;
+use super::site::Site;
 use super::world::{Event, World, open_conns};
 use super::{Arm, secs};
 use crate::mesh;
+use crate::rng::Rng;
 use crate::wire::Message;
 
 /// What a browser's own cache takes for an answer.
 const CACHED: Micros = 2_000;
 
+/// The steps of a visit, each with the time before it, and how long the tab stays open after them.
+fn draw(
+    visitors: &Visitors,
+    site: &Site,
+    mut last: Option<usize>,
+    rng: &mut Rng,
+) -> (VecDeque<(Micros, usize)>, Micros) {
+    let count = chance::geometric(rng, visitors.steps);
+    let steps = (0..count).map(|at| {
+        let mean = if at == 0 { visitors.start_s } else { visitors.think_s * visitors.pace };
+        let step = site.next_step(last, rng);
+        last = Some(step);
+        (secs(chance::exponential(rng, mean)), step)
+    });
+    let steps = steps.collect();
+    (steps, secs(chance::exponential(rng, visitors.linger_s * visitors.pace)))
+}
+
+/// How long after the worker is there a visitor answers the question for consent.
+fn consents_after(seed: u64, number: u32, visitors: &Visitors) -> Micros {
+    secs(chance::exponential(&mut stream(seed, 8, u64::from(number)), visitors.consent_s))
+}
+
+/// A first visit, as it will go: for real browsers to do the same. Times are in seconds.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Planned {
+    /// When the visitor comes, from the beginning.
+    pub at_s: f64,
+    /// The answer to the question for consent.
+    pub consents: bool,
+    /// How long after the worker is there it is given.
+    pub consent_s: f64,
+    /// What is loaded after the first load: how long after what came before, and the numbers of the files, as the
+    /// manifest has them in order (empty ones left out).
+    pub steps: Vec<(f64, Vec<u32>)>,
+    /// How long the tab stays open after that.
+    pub linger_s: f64,
+}
+
 impl World {
+    /// The first visit of each browser, in the order in which they come.
+    pub(super) fn plan(mut self) -> Vec<Planned> {
+        let mut plan = Vec::new();
+        while let Some((at, event)) = self.queue.next(self.end) {
+            let Event::Arrive(number) = event else { continue };
+            let visitors = &self.scenario.visitors;
+            let mut rng = stream(self.seed, 3, u64::from(number) << 32 | 1);
+            let (steps, linger) = draw(visitors, &self.site, None, &mut rng);
+            let in_s = |us: Micros| us as f64 / 1e6;
+            plan.push(Planned {
+                at_s: in_s(at),
+                consents: self.browsers[number as usize].traits.consents,
+                consent_s: in_s(consents_after(self.seed, number, visitors)),
+                steps: steps.iter().map(|(think, step)| (in_s(*think), self.site.step(*step).to_vec())).collect(),
+                linger_s: in_s(linger),
+            });
+        }
+        plan
+    }
+
     pub(super) fn arrive(&mut self, number: u32) {
         let (newest, visitors) = (self.newest(), &self.scenario.visitors);
         let browser = &mut self.browsers[number as usize];
@@ -26,18 +92,8 @@ impl World {
         }
         browser.epoch += 1;
         browser.rng = stream(self.seed, 3, u64::from(number) << 32 | u64::from(browser.epoch));
-        let rng = &mut browser.rng;
-        let count = chance::geometric(rng, visitors.steps);
-        let mut last = browser.last_step;
-        let steps = (0..count).map(|at| {
-            let mean = if at == 0 { visitors.start_s } else { visitors.think_s * visitors.pace };
-            let step = self.site.next_step(last, rng);
-            last = Some(step);
-            (secs(chance::exponential(rng, mean)), step)
-        });
-        let steps = steps.collect();
-        let linger = secs(chance::exponential(rng, visitors.linger_s * visitors.pace));
-        browser.last_step = last;
+        let (steps, linger) = draw(visitors, &self.site, browser.last_step, &mut browser.rng);
+        browser.last_step = steps.back().map(|(_, step)| *step).or(browser.last_step);
         let controlled = self.arm == Arm::Peerage && browser.installed;
         let shell = self.site.shell.clone();
         browser.visit =
@@ -150,9 +206,8 @@ impl World {
             browser.store.insert(segment, pieces.to_vec(), super::worker::is_shared(file));
         }
         if !browser.answered {
-            let mut rng = stream(self.seed, 8, u64::from(number));
-            let after = chance::exponential(&mut rng, self.scenario.visitors.consent_s);
-            self.queue.at(self.now + secs(after), Event::Consent(number, browser.epoch));
+            let after = consents_after(self.seed, number, &self.scenario.visitors);
+            self.queue.at(self.now + after, Event::Consent(number, browser.epoch));
         }
     }
 

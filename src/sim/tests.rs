@@ -150,3 +150,16 @@ fn many_small_files_do_not_pay_and_are_not_held_up() {
     assert!(all.offload < 0.0, "{}", all.offload);
     assert!(all.delay_ms.p50 < 1.1 * all.http_delay_ms.p50 && all.delay_ms.p95 < 1.1 * all.http_delay_ms.p95);
 }
+
+#[test]
+fn a_plan_is_what_the_simulated_visitors_do() {
+    let scenario = scenario("flash-crowd", &[("hours", "3")]);
+    let plan = plan(&scenario, None, 1);
+    assert_eq!(plan.len(), 10);
+    assert!(plan.is_sorted_by(|a, b| a.at_s <= b.at_s) && plan.iter().all(|v| v.consents && v.at_s <= 10.0));
+    // Every file is asked for once a visitor, those of the first load too.
+    let site = site::Site::new(&scenario, None, 1);
+    let asked: u64 = plan.iter().flat_map(|v| &v.steps).flat_map(|(_, files)| files).map(|&f| site.bytes(f)).sum();
+    let shell: u64 = site.shell.iter().map(|&f| site.bytes(f)).sum();
+    assert_eq!(simulate(&scenario, 1).all.asked, asked + 10 * shell);
+}
