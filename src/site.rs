@@ -117,6 +117,8 @@ pub struct Site {
     pub bytes: Bytes,
     /// Pieces that did not verify, so far.
     pub rejected: u64,
+    /// The origin's delay in milliseconds and rate in bytes a second, as last measured; 0 where never.
+    pub origin: (u64, u64),
     /// What of the mesh's figures is in `bytes` and `rejected` already.
     counted: Counted,
 }
@@ -171,8 +173,11 @@ impl Site {
         let Bytes { cache, peer, origin, uploaded, wasted } = self.bytes;
         let Counted { up, wasted: mesh_wasted, rejected, .. } = self.counted;
         let current = self.current.unwrap_or_default();
+        let (delay, rate) = self.origin;
         for number in
             [current, self.floor, cache, peer, origin, uploaded, wasted, self.rejected, up, mesh_wasted, rejected]
+                .into_iter()
+                .chain([delay, rate])
         {
             put(&mut out, number);
         }
@@ -212,8 +217,11 @@ impl Site {
         site.current = Some(from.u64()?).filter(|_| has_current);
         let Bytes { cache, peer, origin, uploaded, wasted } = &mut site.bytes;
         let Counted { up, wasted: mesh_wasted, rejected, .. } = &mut site.counted;
+        let (delay, rate) = &mut site.origin;
         for number in
             [&mut site.floor, cache, peer, origin, uploaded, wasted, &mut site.rejected, up, mesh_wasted, rejected]
+                .into_iter()
+                .chain([delay, rate])
         {
             *number = from.u64()?;
         }
@@ -370,7 +378,7 @@ mod tests {
         site.pin("tab", Pin::Version(5));
         site.pin("other", Pin::Pass);
         site.pass(&BadRoot::Signature);
-        (site.consent, site.paused, site.rejected) = (Answer::Denied, true, 9);
+        (site.consent, site.paused, site.rejected, site.origin) = (Answer::Denied, true, 9, (40, 5_000_000));
         site.bytes = Bytes { cache: 1, peer: 2, origin: 3, uploaded: 4, wasted: u64::MAX };
         site.counted = Counted { mesh: [6; 20], up: 10, wasted: 11, rejected: 12 };
         let bytes = site.encode();

@@ -162,6 +162,7 @@ pub async fn start_worker(
     }));
     inner.load_current().await;
     js::spawn(inner.measure_budget());
+    inner.paths.borrow_mut().remember(inner.site.borrow().origin, js::now());
     origin::measure(inner);
     if memory.dirty {
         js::spawn(recover(inner));
@@ -259,10 +260,16 @@ impl Inner {
     }
 
     async fn write_memory(&self) {
+        self.site.borrow_mut().origin = self.paths.borrow().origin();
         let (site, table) = (self.site.borrow().encode(), self.store.borrow().snapshot());
         if let Err(e) = self.cache.save(&site, &table).await {
             self.note_error(&format!("what the worker remembers could not be written: {}", describe(&e)));
         }
+        self.write_observed().await;
+    }
+
+    /// Writes the headers that answers came with, where there are new ones.
+    async fn write_observed(&self) {
         if self.observed_more.replace(false) {
             let observed = self.observed.borrow().encode();
             // A full quota: they are observed again.

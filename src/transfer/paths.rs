@@ -95,9 +95,17 @@ impl Paths {
         }
     }
 
-    /// The origin's measured delay in milliseconds and rate in bytes a second.
-    pub fn origin(&self) -> (Option<f64>, Option<f64>) {
-        (self.delay, self.pace.map(|pace| 1000.0 / pace))
+    /// The origin's measured delay in milliseconds and rate in bytes a second, 0 where there is none: what a worker
+    /// remembers between its lives.
+    pub fn origin(&self) -> (u64, u64) {
+        (self.delay.unwrap_or(0.0).ceil() as u64, self.pace.map_or(0.0, |pace| 1000.0 / pace).ceil() as u64)
+    }
+
+    /// What [`Paths::origin`] gave, in an earlier life.
+    pub fn remember(&mut self, (delay, rate): (u64, u64), now: Millis) {
+        self.delay = Some(delay as f64).filter(|&delay| delay > 0.0);
+        self.pace = Some(1000.0 / rate as f64).filter(|pace| pace.is_finite());
+        self.measured = now;
     }
 
     pub(super) fn asked(&mut self, bytes: u64) {
@@ -177,6 +185,16 @@ mod tests {
         assert_eq!(within(Mode::Speed, 200_000), 250);
         assert_eq!(within(Mode::Balanced, 200_000), 750);
         assert_eq!(within(Mode::Offload, 200_000), EVER);
+    }
+
+    #[test]
+    fn an_awakened_worker_knows_what_it_knew() {
+        let mut paths = Paths::new(Mode::Speed);
+        assert_eq!(paths.origin(), (0, 0));
+        paths.remember((0, 0), Millis(0));
+        assert_eq!(paths.within(1_048_576, Millis(0)), 1_100);
+        paths.remember(measured(Mode::Speed).origin(), Millis(0));
+        assert_eq!(paths.within(200_000, Millis(0)), 250);
     }
 
     #[test]

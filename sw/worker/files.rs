@@ -396,6 +396,8 @@ impl Inner {
 
     /// Writes a segment.
     async fn write_pack(&'static self, share: bool, Pack { pieces, bodies, files }: Pack) {
+        // First, or a worker killed in between would have a file without its headers for as long as the file stays.
+        self.write_observed().await;
         let number = self.store.borrow_mut().reserve();
         let line = Segment { pieces, share, used: 0 };
         let mut written = self.cache.write_segment(number, &bodies, &line).await;

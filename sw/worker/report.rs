@@ -322,9 +322,8 @@ fn inspect(inner: &Inner) -> JsValue {
             .done()
     });
     let (delay, rate) = inner.paths.borrow().origin();
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "positive figures")]
-    let [delay, rate] = [delay, rate].map(|figure| figure.map(|figure| figure as u64));
-    let origin = js::Fields::new().optional("rtt", delay).optional("rate", rate);
+    let known = |figure| Some(figure).filter(|&figure| figure > 0);
+    let origin = js::Fields::new().optional("rtt", known(delay)).optional("rate", known(rate));
     let recent = report.recent.iter().rev().take(50).map(|record| record.borrow().fields().done());
     let timeline = report.timeline.iter().map(|point| {
         js::Fields::new()
