@@ -5,7 +5,8 @@
 //! 1. the configuration, the version before (in DIR, or live at `--url`), and the key that must sign (`signing`);
 //! 2. the files: found (`walk`), labelled (`peerage.toml`), cut and hashed (`hash`);
 //! 3. what a tab on an older version may still ask for (`old`);
-//! 4. writing (`write`): what is addressed by its content, then the worker and its scripts, then the root;
+//! 4. writing (`write`): what is addressed by its content, then copies for when this version is the old one, then the
+//!    worker and its scripts, then the root;
 //! 5. what no kept version needs any more is removed.
 //!
 //! Where entries, policy and bundle are what they were, nothing is written and the version stays.
@@ -221,6 +222,7 @@ pub(crate) fn publish(options: &PublishOptions) -> anyhow::Result<Report> {
         batch.add(dir.join(&file.path), &file.bytes)?;
     }
     addressed.commit()?;
+    old.remember();
     scripts.commit()?;
     let mut last = Batch::default();
     // A root is read by way of the first key: that of another site goes with its root.

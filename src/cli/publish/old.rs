@@ -196,7 +196,7 @@ impl OldFiles {
         Ok(false)
     }
 
-    /// Once the new root is in place: removes what no kept version needs, and remembers the current files.
+    /// Once the new root is in place: removes what no kept version needs.
     pub(super) fn finish(&mut self, tree: &Tree) {
         let mut needed = self.parts.clone();
         needed.extend(tree.pages.iter().map(|page| index_path(&page.digest())));
@@ -212,8 +212,12 @@ impl OldFiles {
                 }
             }
         }
-        if let Err(e) = self.remember() {
-            self.warnings.push(format!("files that the next version replaces cannot be kept for open tabs: {e:#}"));
+        for entry in fs::read_dir(&self.pool).into_iter().flatten().flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let is_current = Digest::from_hex(&name).map(|digest| self.current.contains_key(&digest));
+            if is_current == Some(false) || name.ends_with(HALF) {
+                let _ = fs::remove_file(entry.path());
+            }
         }
     }
 
@@ -232,8 +236,15 @@ impl OldFiles {
         std::mem::take(&mut self.warnings)
     }
 
-    /// Remembers the current version's files for the time when they are replaced, and forgets all others.
-    fn remember(&self) -> anyhow::Result<()> {
+    /// Remembers the current version's files for the time when they are replaced. Before its root is in place: from then
+    /// on tabs are pinned to it, whatever becomes of this run.
+    pub(super) fn remember(&mut self) {
+        if let Err(e) = self.fill_pool() {
+            self.warnings.push(format!("files that the next version replaces cannot be kept for open tabs: {e:#}"));
+        }
+    }
+
+    fn fill_pool(&self) -> anyhow::Result<()> {
         let pool = &self.pool;
         if self.config.versions == 0 || self.live.is_some() {
             return Ok(());
@@ -243,22 +254,11 @@ impl OldFiles {
         if !ignore.exists() {
             fs::write(&ignore, "*\n").with_context(|| format!("cannot write {}", ignore.display()))?;
         }
-        let mut there = BTreeSet::new();
-        for entry in fs::read_dir(pool).with_context(|| format!("cannot read {}", pool.display()))?.flatten() {
-            let name = entry.file_name().to_string_lossy().into_owned();
-            match Digest::from_hex(&name) {
-                Some(digest) if self.current.contains_key(&digest) => {
-                    there.insert(digest);
-                }
-                Some(_) => {
-                    let _ = fs::remove_file(entry.path());
-                }
-                None if name.ends_with(HALF) => {
-                    let _ = fs::remove_file(entry.path());
-                }
-                None => {}
-            }
-        }
+        let there: BTreeSet<_> = fs::read_dir(pool)
+            .with_context(|| format!("cannot read {}", pool.display()))?
+            .flatten()
+            .filter_map(|entry| Digest::from_hex(&entry.file_name().to_string_lossy()))
+            .collect();
         let mut files: Vec<_> = self.current.iter().collect();
         files.sort_by_key(|(_, current)| current.size);
         let mut copied = 0;
