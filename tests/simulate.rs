@@ -82,3 +82,17 @@ fn what_cannot_be_simulated_is_said_with_its_reason() {
     assert_eq!(nothing.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&nothing.stderr).contains("nothing is published"));
 }
+
+#[test]
+fn a_plan_says_what_each_visitor_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("plan.json");
+    said(&simulate(&["flash-crowd", "--peers", "7", "--plan", file.to_str().unwrap()]));
+    let plan: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap();
+    let visits = plan.as_array().unwrap();
+    assert_eq!(visits.len(), 7);
+    let steps = visits.iter().flat_map(|visit| visit["steps"].as_array().unwrap());
+    assert!(steps.clone().count() > 7 && steps.clone().all(|step| step[1].as_array().unwrap().len() == 4));
+    let nowhere = folder.path().join("no/plan.json");
+    assert_eq!(simulate(&["flash-crowd", "--plan", nowhere.to_str().unwrap()]).status.code(), Some(1));
+}
