@@ -157,7 +157,7 @@ fn rollback_is_refused() {
     assert_eq!(visitor.origin(&old, &[]), refused);
     assert_eq!(visitor.peer(&old, NOW).map(|_| Verdict::Newer), refused);
     // Also by a worker that was stopped and wakes.
-    visitor.site = Site::decode(&visitor.site.encode());
+    visitor.site = Site::read(&visitor.site.encode()).unwrap();
     assert_eq!(visitor.origin(&old, &[]), refused);
 }
 
@@ -300,7 +300,7 @@ fn a_link_counts_with_both_signatures_only() {
 fn a_key_that_was_followed_by_another_signs_nothing_any_more() {
     let mut visitor = regular();
     assert_eq!(visitor.origin(&key(2).sign(&root(2, NOW + 1)).unwrap(), &[link(2)]), Ok(Verdict::Newer));
-    visitor.site = Site::decode(&visitor.site.encode());
+    visitor.site = Site::read(&visitor.site.encode()).unwrap();
     // However new its version.
     let stolen = key(1).sign(&root(1, NOW + 9)).unwrap();
     assert_eq!(visitor.origin(&stolen, &[]), Err(BadRoot::OldKey { found: 1, known: 2 }));

@@ -14,6 +14,8 @@ const MOST: usize = 4096;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Observed {
     by_path: Map<String, (Digest, Pairs)>,
+    /// Those of the file before: while an update is under way, documents of both versions are opened.
+    before: Map<String, (Digest, Pairs)>,
 }
 
 impl Observed {
@@ -31,13 +33,18 @@ impl Observed {
         if self.by_path.get(path) == Some(&fresh) {
             return false;
         }
-        self.by_path.insert(path.to_owned(), fresh);
+        if let Some(known) = self.by_path.insert(path.to_owned(), fresh)
+            && known.0 != file
+        {
+            self.before.insert(path.to_owned(), known);
+        }
         true
     }
 
     /// The headers that came with a file of these bytes, if any did.
     pub fn of(&self, entry: &Entry) -> Option<&Pairs> {
-        self.by_path.get(&entry.path).filter(|(file, _)| *file == entry.integrity).map(|(_, headers)| headers)
+        let known = [self.by_path.get(&entry.path), self.before.get(&entry.path)];
+        known.into_iter().flatten().find(|(file, _)| *file == entry.integrity).map(|(_, headers)| headers)
     }
 
     /// Whether the site's documents are guarded by headers, or none has been seen yet.
@@ -50,7 +57,7 @@ impl Observed {
     /// As bytes, to be stored.
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::new();
-        for (path, (file, headers)) in self.by_path.iter() {
+        for (path, (file, headers)) in self.before.iter().chain(self.by_path.iter()) {
             put_text(&mut out, path);
             out.extend(file.0);
             out.extend((headers.len() as u32).to_le_bytes());
@@ -62,12 +69,12 @@ impl Observed {
         out
     }
 
-    /// Reads what [`Observed::encode`] wrote; what is damaged is as good as nothing: it is observed again.
-    pub fn decode(bytes: &[u8]) -> Self {
-        Self::read(bytes).unwrap_or_default()
+    /// Reads what [`Observed::encode`] wrote, unless it is damaged.
+    pub fn read(bytes: &[u8]) -> Option<Self> {
+        Self::decode(bytes).ok()
     }
 
-    fn read(bytes: &[u8]) -> Result<Self, BadMessage> {
+    fn decode(bytes: &[u8]) -> Result<Self, BadMessage> {
         let mut from = Reader::new(bytes);
         let mut observed = Self::default();
         while from.end().is_err() {
@@ -76,7 +83,7 @@ impl Observed {
             for _ in 0..from.u32()? {
                 headers.push((from.text()?, from.text()?));
             }
-            observed.by_path.insert(path, (file, headers));
+            observed.note(&path, file, headers, false);
         }
         Ok(observed)
     }
@@ -114,6 +121,12 @@ mod tests {
         assert_eq!(observed.of(&entry("a", b"abc")), Some(&sent));
         assert_eq!(observed.of(&entry("a", b"abd")), None);
         assert_eq!(observed.of(&entry("b", b"abc")), None);
+        let newer = headers(&[("etag", "2")]);
+        assert!(observed.note("a", Digest::of(b"abd"), newer.clone(), false));
+        for observed in [&observed, &Observed::read(&observed.encode()).unwrap()] {
+            assert_eq!(observed.of(&entry("a", b"abc")), Some(&sent), "that of the version before");
+            assert_eq!(observed.of(&entry("a", b"abd")), Some(&newer));
+        }
     }
 
     #[test]
@@ -134,12 +147,12 @@ mod tests {
         observed.note("a/ü", Digest::of(b"1"), headers(&[("x", "é"), ("y", "")]), false);
         observed.note("b", Digest::of(b"2"), headers(&[]), false);
         let bytes = observed.encode();
-        assert_eq!(Observed::decode(&bytes), observed);
-        assert_eq!(Observed::decode(&bytes[..bytes.len() - 1]), Observed::default());
+        assert_eq!(Observed::read(&bytes), Some(observed));
+        assert_eq!(Observed::read(&bytes[..bytes.len() - 1]), None);
         for at in 0..bytes.len() {
             let mut damaged = bytes.clone();
             damaged[at] = 0xff;
-            Observed::decode(&damaged);
+            Observed::read(&damaged);
         }
     }
 }

@@ -105,6 +105,8 @@ pub struct Site {
     pub key_floor: u32,
     /// When the origin was last asked since a neighbour spoke of an unknown key, Unix time in seconds. Not remembered.
     pub asked: u64,
+    /// A newer version is being fetched: an update that was broken off goes on with the next start.
+    pub updating: bool,
     /// Why everything passes through, where it does.
     pub passing: Option<String>,
     /// Clients (documents and workers) by id.
@@ -134,7 +136,7 @@ struct Counted {
 }
 
 /// The first byte of what [`Site::encode`] writes.
-const FORM: u8 = 2;
+const FORM: u8 = 3;
 
 /// What a neighbour says of keys that are not known leads to one question to the origin in this time, in seconds.
 const ASK_AGAIN: u64 = 60;
@@ -163,6 +165,7 @@ impl Site {
         out.push(u8::from(self.current.is_some()));
         out.push(u8::from(self.passing.is_some()));
         put_text(&mut out, self.passing.as_deref().unwrap_or_default());
+        out.push(u8::from(self.updating));
         out.push(match self.consent {
             Answer::Unasked => 0,
             Answer::Granted => 1,
@@ -185,12 +188,12 @@ impl Site {
         out
     }
 
-    /// Reads what [`Site::encode`] wrote; what is damaged is as good as nothing: the site is new.
-    pub fn decode(bytes: &[u8]) -> Self {
-        Self::read(bytes).unwrap_or_default()
+    /// Reads what [`Site::encode`] wrote, unless it is damaged.
+    pub fn read(bytes: &[u8]) -> Option<Self> {
+        Self::decode(bytes).ok()
     }
 
-    fn read(bytes: &[u8]) -> Result<Self, BadMessage> {
+    fn decode(bytes: &[u8]) -> Result<Self, BadMessage> {
         let mut from = Reader::new(bytes);
         let mut site = Self::default();
         if from.u8()? != FORM {
@@ -206,6 +209,7 @@ impl Site {
         }
         let (has_current, passes) = (from.u8()? == 1, from.u8()? == 1);
         site.passing = Some(from.text()?).filter(|_| passes);
+        site.updating = from.u8()? == 1;
         site.consent = match from.u8()? {
             0 => Answer::Unasked,
             1 => Answer::Granted,
@@ -287,6 +291,19 @@ impl Site {
     /// The origin confirmed the current version.
     pub fn confirm(&mut self) {
         self.passing = None;
+        self.updating = false;
+    }
+
+    /// Pins the clients that nobody remembers to have opened to the current version, as a newer one is about to take its
+    /// place: a page that was there before the worker, and one whose pin the worker was stopped before it could write.
+    /// The current one is what they opened, since no version becomes current before that is written.
+    pub fn pin_strangers(&mut self, clients: &[String]) {
+        let Some(current) = self.current else { return };
+        for client in clients {
+            if !self.knows(client) {
+                self.pin(client, Pin::Version(current));
+            }
+        }
     }
 
     /// A version is whole: navigations open it from now on.
@@ -296,6 +313,18 @@ impl Site {
         self.current = Some(version);
         (self.key_floor, self.floor) = (self.key_floor, self.floor).max((key, version));
         self.passing = None;
+        self.updating = false;
+    }
+
+    /// What is to be stored before [`Site::switch`]: a version is current here only once it is remembered to be.
+    pub fn encode_switched(&mut self, root: &Root, text: &str) -> Vec<u8> {
+        let (current, floor, key_floor) = (self.current, self.floor, self.key_floor);
+        let (passing, updating) = (self.passing.take(), self.updating);
+        self.switch(root, text.to_owned());
+        let bytes = self.encode();
+        (self.current, self.floor, self.key_floor) = (current, floor, key_floor);
+        (self.passing, self.updating) = (passing, updating);
+        bytes
     }
 
     /// The origin's root could not be accepted.
@@ -362,7 +391,7 @@ mod tests {
         assert!(site.count(&figures(1, 100, 1)));
         assert!(!site.count(&figures(1, 100, 1)), "nothing new");
         // The worker was stopped and wakes: what it remembers, the mesh's figures included, comes from its storage.
-        let mut site = Site::decode(&site.encode());
+        let mut site = Site::read(&site.encode()).unwrap();
         assert!(site.count(&figures(1, 150, 1)));
         assert_eq!((site.bytes.uploaded, site.bytes.wasted, site.rejected), (150, 15, 1));
         // A new mesh that happens to have sent as much, or more.
@@ -373,23 +402,24 @@ mod tests {
     #[test]
     fn what_is_remembered_is_read_and_what_is_damaged_is_a_new_site() {
         let mut site = at(5);
-        assert_eq!(Site::decode(&site.encode()), site);
+        assert_eq!(Site::read(&site.encode()).as_ref(), Some(&site));
         site.switch(&root(7), "another jws".into());
         site.pin("tab", Pin::Version(5));
         site.pin("other", Pin::Pass);
         site.pass(&BadRoot::Signature);
+        site.updating = true;
         (site.consent, site.paused, site.rejected, site.origin) = (Answer::Denied, true, 9, (40, 5_000_000));
         site.bytes = Bytes { cache: 1, peer: 2, origin: 3, uploaded: 4, wasted: u64::MAX };
         site.counted = Counted { mesh: [6; 20], up: 10, wasted: 11, rejected: 12 };
         let bytes = site.encode();
-        assert_eq!(Site::decode(&bytes), site);
+        assert_eq!(Site::read(&bytes), Some(site));
         for cut in 0..bytes.len() {
-            assert_eq!(Site::decode(&bytes[..cut]), Site::default());
+            assert_eq!(Site::read(&bytes[..cut]), None);
         }
         for at in 0..bytes.len() {
             let mut damaged = bytes.clone();
             damaged[at] = 0xff;
-            Site::decode(&damaged);
+            Site::read(&damaged);
         }
     }
 
@@ -449,6 +479,41 @@ mod tests {
         assert_eq!((site.knows("tab"), site.knows("another")), (true, false));
         assert_eq!(site.tidy(|_| true), Vec::<u64>::new());
         assert_eq!(site.tidy(|client| client == "new"), vec![5]);
+    }
+
+    #[test]
+    fn a_tab_whose_pin_was_lost_keeps_what_it_was_opened_with() {
+        let mut site = at(5);
+        site.pin("another", Pin::Pass);
+        site.pin_strangers(&["lost".into(), "another".into()]);
+        site.switch(&root(6), "jws".into());
+        assert_eq!((site.version_for("lost"), site.version_for("another")), (Some(5), None));
+        assert_eq!(site.version_for("opened later"), Some(6));
+    }
+
+    #[test]
+    fn a_version_is_remembered_to_be_current_before_it_is() {
+        let mut site = at(5);
+        site.updating = true;
+        site.pass(&BadRoot::Signature);
+        let before = site.clone();
+        let stored = Site::read(&site.encode_switched(&root(6), "six")).unwrap();
+        assert_eq!(site.roots.get(&6).map(String::as_str), Some("six"));
+        site.roots.remove(&6);
+        assert_eq!(site, before);
+        site.switch(&root(6), "six".into());
+        assert_eq!(stored, site);
+    }
+
+    #[test]
+    fn an_update_is_under_way_until_it_is_whole_or_the_origin_says_otherwise() {
+        let mut site = at(5);
+        site.updating = true;
+        assert!(Site::read(&site.encode()).is_some_and(|site| site.updating));
+        let mut other = site.clone();
+        site.switch(&root(6), "six".into());
+        other.confirm();
+        assert!(!site.updating && !other.updating);
     }
 
     #[test]

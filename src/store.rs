@@ -257,10 +257,10 @@ impl Store {
         rest.is_empty().then_some(store)
     }
 
-    /// Takes up a segment found in the cache by its own line.
-    pub fn recover(&mut self, number: u64, line: &[u8]) -> bool {
+    /// Takes up a segment found in the cache by its own line, where all its `bytes` are there.
+    pub fn recover(&mut self, number: u64, line: &[u8], bytes: u64) -> bool {
         match Segment::read(line) {
-            Some((segment, [])) => {
+            Some((segment, [])) if segment.bytes() == bytes => {
                 self.put(number, segment);
                 true
             }
@@ -340,8 +340,9 @@ mod tests {
         }
         let line = store.segments().next().unwrap().1.describe();
         let mut recovered = Store::default();
-        assert!(recovered.recover(5, &line));
-        assert!(!recovered.recover(6, &line[1..]));
+        assert!(!recovered.recover(5, &line, 19), "its end is missing");
+        assert!(recovered.recover(5, &line, 20));
+        assert!(!recovered.recover(6, &line[1..], 20));
         assert_eq!(recovered.place(&Digest::of(b"b")), store.place(&Digest::of(b"b")));
         assert_eq!(recovered.reserve(), 6);
     }

@@ -166,15 +166,11 @@
     if (!reply || reply.unlisted) return fetch(event.request);
     if (reply.done) event.waitUntil(reply.done);
     if (reply.refused) return Response.error();
+    // Without a body: the network tells more of it.
+    const first = reply.second && (await fetch(event.request).catch(() => null));
+    if (first) return first;
     hot.learn(life, event.resultingClientId || event.clientId, reply.version);
-    if (reply.place && reply.body && !reply.second) hot.keep(life, event, reply.version, reply);
-    if (reply.second) {
-      const first = await fetch(event.request).catch(() => null);
-      if (first) {
-        if (reply.body instanceof ReadableStream) reply.body.cancel().catch(() => {});
-        return first;
-      }
-    }
+    if (reply.place && reply.body) hot.keep(life, event, reply.version, reply);
     reply.headers.push(["date", new Date().toUTCString()]);
     return new Response(reply.body ?? null, { status: reply.status, statusText: reply.statusText, headers: reply.headers });
   }

@@ -33,6 +33,7 @@ use peerage::site::{Answer, Site};
 use peerage::sorted::Map;
 use peerage::store::Store;
 use peerage::text;
+use peerage::verify::{SignedRoot, Verified};
 use wasm_bindgen::prelude::*;
 
 use crate::js::{self, Js};
@@ -104,6 +105,10 @@ struct Inner {
     /// Headers were observed since they were last written.
     observed_more: Cell<bool>,
     refreshing: RefCell<Option<Promise>>,
+    /// Goes on with the update that an earlier life broke off.
+    resuming: RefCell<Option<Promise>>,
+    /// What is remembered is being written.
+    writing: RefCell<Option<Promise>>,
     saving: Cell<bool>,
     /// Segments read lately.
     open_segments: RefCell<VecDeque<(u64, Promise)>>,
@@ -155,30 +160,36 @@ pub async fn start_worker(
         observed: RefCell::new(memory.observed),
         observed_more: Cell::new(false),
         refreshing: RefCell::default(),
+        resuming: RefCell::default(),
+        writing: RefCell::default(),
         saving: Cell::new(false),
         open_segments: RefCell::default(),
         budget: Cell::new(files::default_budget()),
         readers: Cell::new(0),
     }));
+    if memory.dirty {
+        recover(inner).await;
+    }
     inner.load_current().await;
     js::spawn(inner.measure_budget());
     inner.paths.borrow_mut().remember(inner.site.borrow().origin, js::now());
     origin::measure(inner);
-    if memory.dirty {
-        js::spawn(recover(inner));
-    }
     if inner.may_mesh() {
         js::spawn(link::call(inner));
+    }
+    if inner.site.borrow().updating && inner.current().is_some() {
+        // What fails is tried again by the next start or navigation.
+        *inner.resuming.borrow_mut() = Some(respond::settled(inner.refreshing()));
     }
     Ok(Worker(inner))
 }
 
-/// Takes up the segments that a stopped worker had written after its last snapshot.
+/// Takes up the segments that a stopped worker had written after its last snapshot. Before anything is asked for or
+/// written: what is here is not fetched again, and no segment gets a number that another has.
 async fn recover(inner: &'static Inner) {
-    for (number, line) in inner.cache.lines().await {
-        let mut store = inner.store.borrow_mut();
-        if !store.contains(number) {
-            store.recover(number, &line);
+    for (number, line, bytes) in inner.cache.lines(|number| inner.store.borrow().contains(number)).await {
+        if !inner.store.borrow_mut().recover(number, &line, bytes) {
+            inner.cache.delete_segment(number).await;
         }
     }
     inner.link.hold_all(inner);
@@ -209,6 +220,7 @@ impl Worker {
     /// A request that the guards let through. Resolves to what the response is made of, or to `undefined`: the network.
     pub fn fetch(&self, event: web_sys::FetchEvent, number: u32, ignores_query: bool) -> Promise {
         let inner = self.0;
+        inner.hold(&event);
         js::promise(async move {
             Ok(respond::respond(inner, &event, number, ignores_query)
                 .await
@@ -224,6 +236,7 @@ impl Worker {
     /// A message from a page: see `docs/protocol.md`.
     pub fn message(&self, event: web_sys::ExtendableMessageEvent) -> Promise {
         let inner = self.0;
+        inner.hold(&event);
         js::promise(async move { report::message(inner, &event).await })
     }
 }
@@ -259,13 +272,36 @@ impl Inner {
         });
     }
 
-    async fn write_memory(&self) {
-        self.site.borrow_mut().origin = self.paths.borrow().origin();
-        let (site, table) = (self.site.borrow().encode(), self.store.borrow().snapshot());
-        if let Err(e) = self.cache.save(&site, &table).await {
-            self.note_error(&format!("what the worker remembers could not be written: {}", describe(&e)));
-        }
-        self.write_observed().await;
+    async fn write_memory(&'static self) {
+        self.write(None).await;
+    }
+
+    /// Writes what is to be remembered, after what is being written. A version to switch to is the current one from the
+    /// moment that it is written.
+    async fn write(&'static self, switch: Option<Rc<Verified<SignedRoot>>>) {
+        let before = self.writing.take();
+        let done = js::promise(async move {
+            if let Some(before) = before {
+                // It never rejects.
+                let _ = js::wait(before).await;
+            }
+            self.site.borrow_mut().origin = self.paths.borrow().origin();
+            let site = match &switch {
+                Some(root) => self.site.borrow_mut().encode_switched(&root.root, &root.text),
+                None => self.site.borrow().encode(),
+            };
+            let table = self.store.borrow().snapshot();
+            if let Err(e) = self.cache.save(&site, &table).await {
+                self.note_error(&format!("what the worker remembers could not be written: {}", describe(&e)));
+            }
+            if let Some(root) = switch {
+                self.site.borrow_mut().switch(&root.root, root.text.clone());
+            }
+            self.write_observed().await;
+            Ok(JsValue::UNDEFINED)
+        });
+        *self.writing.borrow_mut() = Some(done.clone());
+        let _ = js::wait(done).await;
     }
 
     /// Writes the headers that answers came with, where there are new ones.
@@ -273,7 +309,15 @@ impl Inner {
         if self.observed_more.replace(false) {
             let observed = self.observed.borrow().encode();
             // A full quota: they are observed again.
-            let _ = self.cache.put_stored("headers", &observed).await;
+            let _ = self.cache.remember(cache::Memo::Headers, &observed).await;
+        }
+    }
+
+    /// An event keeps the worker alive for as long as an update that was broken off takes.
+    fn hold(&self, event: &web_sys::ExtendableEvent) {
+        if let Some(resuming) = self.resuming.take() {
+            // Where the event has ended by now, the next one does.
+            let _ = event.wait_until(&resuming);
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Everything lies in one cache of the site's own, under URLs below `peerage/`: manifest and bundle files under their
 //! own, the rest below `peerage/store/`, which the origin never answers. A full quota is an error of a write, never of a
-//! read: what is there stays.
+//! read: what is there stays. What is written again and again has two entries ([`peerage::twice`]).
 
 use std::cell::Cell;
 
@@ -11,10 +11,19 @@ use peerage::observed::Observed;
 use peerage::site::Site;
 use peerage::store::{Segment, Store};
 use peerage::text::Base64;
+use peerage::twice;
 use peerage::verify::Verified;
 use wasm_bindgen::prelude::*;
 
 use crate::js::{self, Js};
+
+/// What a worker remembers.
+#[derive(Clone, Copy)]
+pub(super) enum Memo {
+    State,
+    Table,
+    Headers,
+}
 
 /// A segment's own line of the store's table, in base64.
 const LINE: &str = "x-peerage-line";
@@ -39,6 +48,8 @@ pub(super) struct Cache {
     cache: web_sys::Cache,
     /// The snapshot is older than the segments, and the cache says so.
     dirty: Cell<bool>,
+    /// The number of the newest copy of each [`Memo`].
+    written: [Cell<u64>; 3],
 }
 
 /// What a worker reads when it wakes.
@@ -53,25 +64,56 @@ pub(super) struct Memory {
 impl Cache {
     pub(super) async fn open(name: &str, scope: &str) -> Js<Self> {
         let cache = js::wait(caches()?.open(name)).await?.unchecked_into();
-        Ok(Self { name: name.to_owned(), store_url: format!("{scope}peerage/store/"), cache, dirty: Cell::new(false) })
+        Ok(Self {
+            name: name.to_owned(),
+            store_url: format!("{scope}peerage/store/"),
+            cache,
+            dirty: Cell::new(false),
+            written: Default::default(),
+        })
     }
 
     /// What was remembered. Anything damaged is as good as nothing: it is rebuilt.
     pub(super) async fn load(&self) -> Memory {
-        let [state, table, dirty, headers] = ["state", "table", "dirty", "headers"].map(|name| self.stored(name));
-        let (state, table) = (taken(state).await, taken(table).await);
-        let (dirty, headers) = (taken(dirty).await, taken(headers).await);
-        let site = state.map(|bytes| Site::decode(&bytes.to_vec())).unwrap_or_default();
-        let observed = headers.map(|bytes| Observed::decode(&bytes.to_vec())).unwrap_or_default();
-        let table = table.and_then(|bytes| Store::from_snapshot(&bytes.to_vec()));
-        self.dirty.set(dirty.is_some());
-        Memory { site, observed, dirty: dirty.is_some() || table.is_none(), store: table.unwrap_or_default() }
+        let names = ["dirty", "state", "state-2", "table", "table-2", "headers", "headers-2"];
+        let all = js::list(names.iter().map(|name| self.body(&self.stored_url(name)).into()));
+        let all = js::wait(Promise::all_settled(&all)).await.unwrap_or_default();
+        let found = |at: usize| {
+            let value = js::get(&Array::from(&all).get(at as u32), "value");
+            Some(Uint8Array::new(&value).to_vec()).filter(|_| !value.is_undefined())
+        };
+        let copies = |memo: Memo| {
+            let at = 1 + 2 * memo as usize;
+            let copies = twice::newest_first([found(at), found(at + 1)]);
+            self.written[memo as usize].set(copies.first().map_or(0, |(number, _)| *number));
+            copies
+        };
+        let site = copies(Memo::State).iter().find_map(|(_, bytes)| Site::read(bytes));
+        let store = copies(Memo::Table).iter().find_map(|(_, bytes)| Store::from_snapshot(bytes));
+        let observed = copies(Memo::Headers).iter().find_map(|(_, bytes)| Observed::read(bytes));
+        let is_dirty = found(0).is_some();
+        self.dirty.set(is_dirty);
+        Memory {
+            site: site.unwrap_or_default(),
+            observed: observed.unwrap_or_default(),
+            dirty: is_dirty || store.is_none(),
+            store: store.unwrap_or_default(),
+        }
     }
 
-    /// Writes what is to be remembered.
+    /// Writes a memo. One write at a time: two at once could take both copies with them.
+    pub(super) async fn remember(&self, memo: Memo, bytes: &[u8]) -> Js<()> {
+        let written = &self.written[memo as usize];
+        let number = written.get() + 1;
+        written.set(number);
+        let name = ["state", "table", "headers"][memo as usize];
+        self.put_stored(&twice::place(name, number), &twice::number(number, bytes)).await
+    }
+
+    /// Writes what the next worker must know.
     pub(super) async fn save(&self, site: &[u8], table: &[u8]) -> Js<()> {
-        self.put_stored("state", site).await?;
-        self.put_stored("table", table).await?;
+        self.remember(Memo::State, site).await?;
+        self.remember(Memo::Table, table).await?;
         if self.dirty.replace(false) {
             js::wait(self.cache.delete_with_str(&format!("{}dirty", self.store_url))).await?;
         }
@@ -133,17 +175,20 @@ impl Cache {
         self.delete(&self.segment_url(number)).await;
     }
 
-    /// The segments' own lines of the table.
-    pub(super) async fn lines(&self) -> Vec<(u64, Vec<u8>)> {
+    /// The own lines of the segments that are not `known`, with the number of bytes that each has: a browser that is killed
+    /// may leave less than it was given.
+    pub(super) async fn lines(&self, known: impl Fn(u64) -> bool) -> Vec<(u64, Vec<u8>, u64)> {
         let mut lines = Vec::new();
         for url in self.urls().await {
             let number = url.strip_prefix(&self.store_url).filter(|hex| hex.len() == 16);
-            let Some(number) = number.and_then(|hex| u64::from_str_radix(hex, 16).ok()) else { continue };
+            let number = number.and_then(|hex| u64::from_str_radix(hex, 16).ok());
+            let Some(number) = number.filter(|&number| !known(number)) else { continue };
             let Ok(found) = js::wait(self.cache.match_with_str(&url)).await else { continue };
             let Ok(response) = found.dyn_into::<web_sys::Response>() else { continue };
             let line = response.headers().get(LINE).ok().flatten().unwrap_or_default();
             if let Some(line) = Base64::Standard.decode(&line) {
-                lines.push((number, line));
+                let bytes = taken(self.segment(number)).await.map_or(0, |bytes| bytes.length());
+                lines.push((number, line, bytes.into()));
             }
         }
         lines
@@ -158,12 +203,12 @@ impl Cache {
         format!("{}{number:016x}", self.store_url)
     }
 
-    fn stored(&self, name: &str) -> Promise {
-        self.body(&format!("{}{name}", self.store_url))
+    fn stored_url(&self, name: &str) -> String {
+        format!("{}{name}", self.store_url)
     }
 
-    pub(super) async fn put_stored(&self, name: &str, bytes: &[u8]) -> Js<()> {
-        self.put(&format!("{}{name}", self.store_url), &Uint8Array::from(bytes).into(), None).await
+    async fn put_stored(&self, name: &str, bytes: &[u8]) -> Js<()> {
+        self.put(&self.stored_url(name), &Uint8Array::from(bytes).into(), None).await
     }
 
     async fn put(&self, url: &str, body: &JsValue, line: Option<&str>) -> Js<()> {

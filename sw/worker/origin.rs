@@ -140,7 +140,7 @@ fn starts_at(response: &web_sys::Response, offset: u64) -> bool {
 }
 
 /// A document that the origin made for one visitor is never kept.
-fn is_private(response: &web_sys::Response) -> bool {
+pub(super) fn is_private(response: &web_sys::Response) -> bool {
     let header = |name| response.headers().get(name).ok().flatten().unwrap_or_default().to_ascii_lowercase();
     let cache = header("cache-control");
     ["private", "no-store"].iter().any(|d| text::contains(&cache, d))

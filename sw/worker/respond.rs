@@ -209,7 +209,12 @@ async fn navigate(
         if let Some(Some(entry)) = find(inner, &version, &candidate.path).await {
             inner.pin(resulting, Pin::Version(known));
             let request = &event.request();
-            return serve(inner, Asked { request, number, version: &version, entry, candidate }).await;
+            let answer = serve(inner, Asked { request, number, version: &version, entry, candidate }).await;
+            if answer.is_none() {
+                // The network's document may be of any version: what it loads is the network's, too.
+                inner.pin(resulting, Pin::Pass);
+            }
+            return answer;
         }
     }
     // Not ours: what it loads is answered from the version that the origin confirmed just now, or not at all.
@@ -254,7 +259,7 @@ fn after(ms: u64) -> Promise {
 }
 
 /// The same promise, never rejected.
-fn settled(promise: Promise) -> Promise {
+pub(super) fn settled(promise: Promise) -> Promise {
     js::promise(async move {
         let _ = js::wait(promise).await;
         Ok(JsValue::UNDEFINED)
@@ -323,9 +328,20 @@ async fn serve(inner: &'static Inner, asked: Asked<'_>) -> Option<Answer> {
     }
     let pieces = covering(&entry, span);
     let is_observed = inner.observed.borrow().of(&entry).is_some();
-    let has_headers = is_observed || !entry.headers.is_empty();
+    let mut has_headers = is_observed || !entry.headers.is_empty();
     // A worker or a frame on an isolated page is refused without its headers, which bytes from peers don't bring along.
-    let peers = has_headers || !route::needs_headers(&destination, inner.observed.borrow().guards());
+    let needs_headers = route::needs_headers(&destination, inner.observed.borrow().guards());
+    if needs_headers && !has_headers && !candidate.head && is_stored(inner, &entry, pieces.clone()) {
+        // Offline they are missed less than the file would be.
+        if let Some(is_same) = learn_headers(inner, request, &entry).await {
+            if !is_same {
+                record.borrow_mut().fail("the network has another version of it", js::now());
+                return None;
+            }
+            has_headers = true;
+        }
+    }
+    let peers = has_headers || !needs_headers;
     if peers && !is_stored(inner, &entry, pieces.clone()) {
         super::link::greeted(inner).await;
     }
@@ -388,10 +404,25 @@ async fn serve(inner: &'static Inner, asked: Asked<'_>) -> Option<Answer> {
             record,
         })))
     };
-    // Stored, but without the headers that it needs: the network's answer has them.
-    let is_second = !peers && source == Source::Cache;
     let (status, status_text) = if candidate.range.is_some() { (206, "Partial Content") } else { (200, "OK") };
-    Some(Answer { status, status_text, headers, body, done: Some(done), is_second, of: Some(of) })
+    Some(Answer { status, status_text, headers, body, done: Some(done), is_second: false, of: Some(of) })
+}
+
+/// Asks the network for a stored file whose headers are not known, and remembers them where it has the same bytes; whether
+/// it has. `None`: it can't be reached.
+async fn learn_headers(inner: &'static Inner, request: &web_sys::Request, entry: &Entry) -> Option<bool> {
+    let response = js::wait(inner.global.fetch_with_request(request)).await.ok()?;
+    let response: web_sys::Response = response.unchecked_into();
+    if response.status() != 200 || super::origin::is_private(&response) {
+        return Some(false);
+    }
+    let body = Uint8Array::new(&js::wait(response.array_buffer().ok()?).await.ok()?);
+    let is_same = js::sha256(&body).await.ok()? == entry.integrity;
+    if is_same {
+        inner.observe_headers(&entry.path, entry.integrity, &response);
+        inner.save_soon();
+    }
+    Some(is_same)
 }
 
 /// The whole of a response in a blob. Firefox ends the body of a worker that it stops as if that were its end, so there a

@@ -213,6 +213,10 @@ impl Inner {
 
     /// Gets what makes a version whole, then switches to it.
     async fn take_up(&'static self, root: Rc<Verified<SignedRoot>>) -> Js<()> {
+        if self.current().is_some() {
+            self.site.borrow_mut().updating = true;
+            js::spawn(self.write_memory());
+        }
         let version = self.open(root).await?;
         let shards = self.whole(&version).await?;
         self.relabel(&shards);
@@ -224,7 +228,7 @@ impl Inner {
         super::files::prefetch(self, &version, precache).await?;
         let had = self.current();
         self.versions.borrow_mut().insert(number, version.clone());
-        self.site.borrow_mut().switch(&version.root.root, version.root.text.clone());
+        self.switch(version.root.clone()).await;
         self.cool();
         self.save_soon();
         self.link.tell_root(self);
@@ -236,6 +240,17 @@ impl Inner {
             }));
         }
         Ok(())
+    }
+
+    /// Makes a version the current one, first in what is remembered, then here: no document is opened with a version that
+    /// the next worker doesn't know to be current.
+    async fn switch(&'static self, root: Rc<Verified<SignedRoot>>) {
+        if !self.constants.is_guest {
+            let clients = super::report::clients(self).await;
+            let ids: Vec<_> = clients.iter().map(|client| js::text(client, "id")).collect();
+            self.site.borrow_mut().pin_strangers(&ids);
+        }
+        self.write(Some(root)).await;
     }
 
     /// A neighbour says that there is a newer version. The origin is asked for a word on it, unless its owner has said

@@ -1,4 +1,6 @@
 // Stock Chromium and Firefox, headless, each with a profile of its own on disk, kept on loopback.
+import { existsSync } from 'node:fs';
+import path from 'node:path';
 import puppeteer from 'puppeteer-core';
 import { adopt, removeFolder, stop, temporaryFolder } from './processes.mjs';
 import { until, within } from './wait.mjs';
@@ -40,11 +42,11 @@ const PAGES_ONLY = {
 };
 
 /**
- * Starts a browser; `close()` ends it with all its processes and removes its profile.
+ * Starts a browser; `close()` ends it with all its processes and removes its profile; `kill()` ends it at once, as a
+ * crash does, and returns the profile, which is good for another start.
  * `args` and `prefs` add to the defaults (command line; Firefox preferences).
  */
-export async function launch(kind, { args = [], prefs = {} } = {}) {
-  const profile = temporaryFolder(kind);
+export async function launch(kind, { args = [], prefs = {}, profile = temporaryFolder(kind) } = {}) {
   const common = {
     headless: true, userDataDir: profile, protocolTimeout: 300_000, handleSIGINT: false, handleSIGTERM: false, handleSIGHUP: false,
   };
@@ -63,6 +65,13 @@ export async function launch(kind, { args = [], prefs = {} } = {}) {
   if (kind === 'chromium') await browser._connection.send('Target.setAutoAttach', PAGES_ONLY);
   return {
     kind, browser,
+    async kill() {
+      await stop(process_, 'SIGKILL');
+      // What drives Firefox puts the profile's preferences back as they were, in its own time.
+      const copies = ['prefs.js', 'user.js'].map(name => path.join(profile, `${name}.puppeteer`));
+      await until(`${kind}'s preferences to be put back`, () => !copies.some(file => existsSync(file)));
+      return profile;
+    },
     async close() {
       await within(10_000, `${kind} to close`, browser.close()).catch(() => {});
       await stop(process_, 'SIGKILL');

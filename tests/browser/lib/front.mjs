@@ -24,8 +24,8 @@ export class Front {
   /**
    * Answers the requests whose path is `path` (or matches it, where it is a RegExp) with `handler(request, response,
    * pass)`. `pass()` answers as the upstream does; `pass(change)` with what `change({status, headers, body})` makes of
-   * it: a like object, and in it perhaps a `rate` in bytes a second, or a `cut` where the connection breaks. Returns a
-   * function that takes the rule away.
+   * it: a like object, and in it perhaps a `rate` in bytes a second, a `cut` where the connection breaks, or a `hang`
+   * where it falls silent. Returns a function that takes the rule away.
    */
   when(path, handler) {
     const rule = { path, handler };
@@ -122,7 +122,7 @@ export class Front {
   }
 
   async #answerChanged(request, response, answer, change) {
-    const { status, headers, body, rate = Infinity, cut = Infinity } = change({
+    const { status, headers, body, rate = Infinity, cut = Infinity, hang = Infinity } = change({
       status: answer.statusCode, headers: { ...answer.headers }, body: await collect(answer),
     });
     delete headers['transfer-encoding'];
@@ -133,6 +133,10 @@ export class Front {
       return;
     }
     const step = Math.max(1, Math.min(body.length, cut, Math.ceil(rate / 20)));
+    if (hang < body.length) {
+      response.write(body.subarray(0, hang));
+      return;
+    }
     for (let at = 0; at < Math.min(body.length, cut) && !response.destroyed; at += step) {
       response.write(body.subarray(at, Math.min(at + step, cut)));
       if (rate !== Infinity) await pause(50);

@@ -63,6 +63,11 @@ export class Origin {
   async stop() {
     await stop(this.child);
   }
+
+  /** Ends it as a crash does. */
+  async kill() {
+    await stop(this.child, 'SIGKILL');
+  }
 }
 
 /** Bytes and requests of the paths that `wanted` accepts, in what was served between two readings. */

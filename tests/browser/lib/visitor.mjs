@@ -6,12 +6,27 @@ export class Visitor {
   /** Starts a browser. `allow` lists the origins whose pages may connect over loopback. */
   static async start(kind, { name = kind, allow = [], ...options } = {}) {
     const visitor = new Visitor();
-    Object.assign(visitor, { kind, name, log: [], tabs: [] });
-    visitor.running = await launch(kind, options);
-    for (const origin of allow) await allowLoopback(visitor.running, new URL(origin).origin);
-    visitor.page = (await visitor.running.browser.pages())[0];
-    await visitor.#watch(visitor.page);
+    Object.assign(visitor, { kind, name, allow, options, log: [], tabs: [] });
+    await visitor.#launch(options);
     return visitor;
+  }
+
+  async #launch(options) {
+    this.running = await launch(this.kind, options);
+    for (const origin of this.allow) await allowLoopback(this.running, new URL(origin).origin);
+    this.page = (await this.running.browser.pages())[0];
+    await this.#watch(this.page);
+  }
+
+  /** The browser is killed with all its processes; {@link Visitor#comeBack} starts it again, with what its profile holds. */
+  async crash() {
+    this.profile = await this.running.kill();
+    this.tabs = [];
+  }
+
+  /** Starts the browser anew after a crash, with one empty tab. */
+  async comeBack() {
+    await this.#launch({ ...this.options, profile: this.profile });
   }
 
   async close() {
