@@ -19,15 +19,15 @@ export function peerage(...args) {
 }
 
 /**
- * What is published with where a story doesn't say otherwise. On one machine the origin is faster than any peer, so by
+ * The policy where a story has none of its own. On one machine the origin is faster than any peer, so by
  * the default mode it would be asked for everything.
  */
 const MESH = '[policy]\nmode = "offload"\n';
 
 /** Publishes `folder` with the key `key` and the configuration kept in `beside` (a folder outside it); returns the `--json` report. */
-export async function publish(folder, beside, { config = MESH, key = 'site.key.pem', args = [] } = {}) {
+export async function publish(folder, beside, { config = '', key = 'site.key.pem', args = [] } = {}) {
   const toml = path.join(beside, 'peerage.toml');
-  writeFileSync(toml, config);
+  writeFileSync(toml, config.includes('[policy]') ? config : MESH + config);
   const { code, stdout, stderr } = await peerage('publish', folder, '--key', path.join(beside, key), '--json',
     '--config', toml, ...args);
   if (code !== 0) throw new Error(`peerage publish exited with ${code}:\n${stderr}${stdout}`);
