@@ -39,7 +39,8 @@ const SITES = {
       const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
       return data.some(value => value !== 255);
     },
-    assets: path => /^\/(build|web|standard_fonts|wasm)\/|\.pdf$/.test(path),
+    // Its images are loaded only where a page takes long to paint.
+    assets: path => /^\/(build|web(?!\/images)|standard_fonts|wasm)\/|\.pdf$/.test(path),
   },
   'Monaco editor': {
     copy: [['monaco-editor/min/vs', 'vs']],
