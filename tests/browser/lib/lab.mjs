@@ -133,7 +133,7 @@ export function defineLab() {
         port.onmessage = event => resolve({ message: event.data });
         worker.onerror = event => { event.preventDefault?.(); resolve({ error: event.type, message: event.message }); };
       });
-      const answer = await within(8000, said);
+      const answer = await within(20_000, said);
       worker?.terminate?.();
       return answer;
     },
