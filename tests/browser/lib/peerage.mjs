@@ -19,8 +19,8 @@ export function peerage(...args) {
 }
 
 /**
- * The policy where a story has none of its own. On one machine the origin is faster than any peer, so by
- * the default mode it would be asked for everything.
+ * The policy where a story has none of its own. On one machine the origin is faster than any peer, so by the default mode it
+ * would be asked for everything.
  */
 const MESH = '[policy]\nmode = "offload"\n';
 
