@@ -381,8 +381,13 @@ impl<B: Clone> Transfer<B> {
         let can_ask = self.share && self.mesh;
         let Some(run) = self.run.as_mut().filter(|run| run.late <= now) else { return };
         run.late = NEVER;
-        let (came, asked) = (run.pieces.start..run.next, run.asked);
-        paths.origin_late(self.bytes(came), now.since(asked), now);
+        let (came, next, asked) = (run.pieces.start..run.next, run.next, run.asked);
+        let came = self.bytes(came);
+        if came >= WINDOW || !self.wanted(next) {
+            // It waits, or has waited, for its reader: that says nothing of the origin.
+            return;
+        }
+        paths.origin_late(came, now.since(asked), now);
         let Some(run) = &self.run else { return };
         let slots = self.slots[run.next..run.pieces.end].iter_mut().zip(run.next..);
         let mut ask = Vec::new();
@@ -476,7 +481,7 @@ impl<B: Clone> Transfer<B> {
             slot.fetching = true;
         }
         self.runs += 1;
-        let late = paths.late(paths.origin_ms(self.bytes(from..to), hedge.now), hedge.now);
+        let late = paths.late(paths.origin_ms(self.bytes(from..to).min(WINDOW), hedge.now), hedge.now);
         self.run = Some(Run { id: self.runs, pieces: from..to, next: from, asked: hedge.now, late });
         self.out.push_back(Output::Fetch { run: self.runs, pieces: from..to, via: self.via });
         paths.asked(self.bytes(from..to));

@@ -5,16 +5,10 @@
 //! always owed to us, so that idle time does not look like a slow neighbour.
 
 use crate::Millis;
-use crate::rate::aged;
+use crate::rate::{UNKNOWN_DELAY, UNKNOWN_RATE, aged, mean};
 
 /// Samples of a rate are at least this long: single frames come in bursts.
 const SAMPLE_MS: u64 = 100;
-
-/// A neighbour that has not been measured is taken for this fast, in bytes a second: a slow home uplink's order.
-const UNKNOWN_RATE: f64 = 1024.0 * 1024.0;
-
-/// A neighbour that has not been measured is taken for this far away, in milliseconds.
-const UNKNOWN_DELAY: f64 = 100.0;
 
 /// What is asked for ahead beyond rate × delay, in milliseconds of the rate: the neighbour's own reads and our
 /// scheduling take time, and a path that fills its window must be able to show that it is faster.
@@ -93,13 +87,6 @@ impl Path {
     /// The rate to reckon with, measured or not.
     pub(super) fn expected_rate(&self) -> u64 {
         self.rate.unwrap_or(UNKNOWN_RATE) as u64
-    }
-}
-
-fn mean(old: Option<f64>, sample: f64, weight: f64) -> f64 {
-    match old {
-        None => sample,
-        Some(old) => old + (sample - old) * weight,
     }
 }
 

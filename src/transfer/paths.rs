@@ -18,11 +18,10 @@ use super::NEVER;
 use super::hedges::Hedges;
 use crate::Millis;
 use crate::manifest::Mode;
-use crate::rate::aged;
+use crate::rate::{UNKNOWN_DELAY, UNKNOWN_RATE, aged, mean};
 
-/// An origin that has not been measured is taken for as far away and as fast as a neighbour that has not been.
-const UNKNOWN_DELAY: f64 = 100.0;
-const UNKNOWN_PACE: f64 = 1000.0 / (1024.0 * 1024.0);
+/// An origin that has not been measured is taken for as fast as a neighbour that has not been.
+const UNKNOWN_PACE: f64 = 1000.0 / UNKNOWN_RATE;
 
 /// Answers shorter than this say nothing about the rate, in bytes.
 const RATED: u64 = 32 << 10;
@@ -163,10 +162,6 @@ impl Paths {
             Mode::Offload => NEVER,
         }
     }
-}
-
-fn mean(old: Option<f64>, sample: f64, weight: f64) -> f64 {
-    old.map_or(sample, |old| old + (sample - old) * weight)
 }
 
 #[cfg(test)]

@@ -322,6 +322,23 @@ fn a_late_origin_has_the_mesh_asked_for_what_it_was_too_slow_for() {
 }
 
 #[test]
+fn a_reader_that_takes_its_time_does_not_make_the_origin_late() {
+    let count = 2 * (WINDOW / LEN as u64) as usize;
+    let mut rig = Rig::of(Mode::Speed, count);
+    rig.put(Input::Open(1, 0..count));
+    rig.put(Input::Expect((0..count).map(|at| (at, None)).collect()));
+    let mut at = 0;
+    while rig.transfer.may_fetch(1) {
+        rig.fetched(1, at);
+        at += 1;
+    }
+    assert!(at < count);
+    let before = rig.paths.origin();
+    assert_eq!(rig.wait(1 << 20), Vec::<String>::new(), "nobody is asked for what nobody waits for");
+    assert_eq!(rig.paths.origin(), before);
+}
+
+#[test]
 fn without_the_origin_a_late_mesh_is_better_than_none() {
     let mut rig = Rig::of(Mode::Speed, 2);
     rig.open(1, 0..2);
