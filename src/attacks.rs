@@ -43,6 +43,7 @@ fn root(key: u32, version: u64) -> Root {
         expires: NOW + YEAR,
         index: Digest::of(b"an index"),
         index_bytes: 8,
+        delta: None,
         key,
         files: 0,
         bytes: 0,

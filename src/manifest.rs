@@ -6,13 +6,15 @@
 //!   root.jws ── signed, under 1 KiB: version, policy, hash of the index
 //!     └─ index/<sha256>  pages: first path of each child, its hash and size
 //!          └─ shard/<sha256>  entries sorted by path; each with its pieces in order
+//!     └─ delta/<sha256>  how the parts that are new are made of those of the version before
 //! ```
 //!
 //! A shard and an index page are binary and are read in place: checked once when opened, then looked up by binary
-//! search, with nothing parsed or copied. `peerage show` prints them. Borders between shards depend on the paths alone,
-//! so an edited, added or removed file changes one shard and the pages above it.
+//! search, with nothing parsed or copied. `peerage show` prints them. Borders between shards, and between index pages,
+//! depend on the paths alone, so an edited, added or removed file changes one shard and the pages above it.
 
 mod bytes;
+mod delta;
 mod entry;
 mod index;
 mod path;
@@ -20,6 +22,7 @@ mod policy;
 mod root;
 mod shard;
 
+pub use delta::{Delta, DeltaName, MAX_DELTA_BYTES, Patch};
 pub use entry::{Entry, Label, Piece, integrity_of};
 pub use index::{Child, Index, MAX_PAGE_BYTES, Tree, build_tree};
 pub use path::{BadPath, check_path, path_from_url, url_from_path};
@@ -27,7 +30,7 @@ pub use policy::{Consent, IceServer, Integrity, Mode, Policy};
 pub use root::{BadRoot, FORMAT, MAX_ROOT_BYTES, Root};
 pub use shard::{MAX_SHARD_BYTES, Shard, split_into_shards};
 
-/// A shard or an index page that does not have the form it must have.
+/// A shard, an index page or a delta that does not have the form it must have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadManifest {
     /// Larger than a reader accepts.

@@ -148,6 +148,7 @@ mod tests {
             expires: 2,
             index: Digest::of(b""),
             index_bytes: 0,
+            delta: None,
             key: 1,
             files: 0,
             bytes: 0,

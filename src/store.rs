@@ -43,6 +43,37 @@ pub struct Place {
     pub len: u32,
 }
 
+/// Whether a snapshot of the table has every segment that was written. One that is being written while the snapshot is
+/// taken is not in it, and must still be looked for by the next worker when the snapshot has been stored.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Unsaved {
+    writing: u32,
+    written: u64,
+}
+
+impl Unsaved {
+    /// A segment is about to be written.
+    pub fn begin(&mut self) {
+        self.writing += 1;
+    }
+
+    /// It was written, and goes to the table now, or could not be.
+    pub fn end(&mut self) {
+        self.writing = self.writing.saturating_sub(1);
+        self.written += 1;
+    }
+
+    /// What a snapshot that is taken now has.
+    pub fn mark(&self) -> u64 {
+        self.written
+    }
+
+    /// Whether the snapshot taken at `mark` has every segment that may be in the cache by now.
+    pub fn none_since(&self, mark: u64) -> bool {
+        self.writing == 0 && self.written == mark
+    }
+}
+
 /// One cache entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Segment {
@@ -345,5 +376,21 @@ mod tests {
         assert!(!recovered.recover(6, &line[1..], 20));
         assert_eq!(recovered.place(&Digest::of(b"b")), store.place(&Digest::of(b"b")));
         assert_eq!(recovered.reserve(), 6);
+    }
+
+    #[test]
+    fn a_segment_that_was_written_beside_a_snapshot_is_looked_for() {
+        let mut unsaved = Unsaved::default();
+        let empty = unsaved.mark();
+        assert!(unsaved.none_since(empty));
+        unsaved.begin();
+        let during = unsaved.mark();
+        assert!(!unsaved.none_since(during), "it is still being written");
+        unsaved.end();
+        assert!(!unsaved.none_since(during), "it was written since");
+        let after = unsaved.mark();
+        assert!(unsaved.none_since(after));
+        unsaved.begin();
+        assert!(!unsaved.none_since(after), "another is being written");
     }
 }

@@ -7,7 +7,7 @@
 use crate::digest::Digest;
 use crate::json::{self, Object};
 use crate::jws::{self, Signed};
-use crate::manifest::{BadManifest, BadRoot, Child, FORMAT, Index, MAX_ROOT_BYTES, Piece, Root, Shard};
+use crate::manifest::{BadManifest, BadRoot, Child, Delta, FORMAT, Index, MAX_ROOT_BYTES, Piece, Root, Shard};
 
 /// A value that matched what the origin signed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,6 +86,11 @@ pub fn index(bytes: Vec<u8>, found: Digest, want: Digest) -> Result<Verified<Ind
 /// A shard's bytes, whose SHA-256 is `found`, as an index page lists it.
 pub fn shard(bytes: Vec<u8>, found: Digest, want: &Child) -> Result<Verified<Shard>, BadPart> {
     Ok(Verified(Shard::open(addressed(bytes, found, want.digest)?.0)?))
+}
+
+/// A delta's bytes, whose SHA-256 is `found`, as the root or the delta after it names it.
+pub fn delta(bytes: &[u8], found: Digest, want: Digest) -> Result<Verified<Delta>, BadPart> {
+    Ok(Verified(Delta::open(addressed(bytes, found, want)?.0)?))
 }
 
 /// A root as it came: split, decoded, its signature not yet checked.

@@ -89,6 +89,8 @@ struct Inner {
     /// The site's keys that have been checked in this life.
     keys: RefCell<Chain<JsValue>>,
     site: RefCell<Site>,
+    /// Clients that were pinned when this life began.
+    pinned_before: Vec<String>,
     store: RefCell<Store>,
     versions: RefCell<Map<u64, Rc<versions::Version>>>,
     files: RefCell<Map<Digest, files::File>>,
@@ -145,6 +147,7 @@ pub async fn start_worker(
         global,
         keys: RefCell::new(Chain::new(constants.site.clone(), key)),
         constants,
+        pinned_before: memory.site.pins.keys().cloned().collect(),
         site: RefCell::new(memory.site),
         store: RefCell::new(memory.store),
         cache,
@@ -171,7 +174,13 @@ pub async fn start_worker(
         recover(inner).await;
     }
     inner.load_current().await;
-    js::spawn(inner.measure_budget());
+    js::spawn(async move {
+        inner.measure_budget().await;
+        js::sleep(TIDY_MS).await;
+        if inner.pinned_before.len() > TIDY_PINS {
+            inner.tidy(false).await;
+        }
+    });
     inner.paths.borrow_mut().remember(inner.site.borrow().origin, js::now());
     origin::measure(inner);
     if inner.may_mesh() {
@@ -183,6 +192,11 @@ pub async fn start_worker(
     }
     Ok(Worker(inner))
 }
+
+/// A worker that wakes looks for clients that are gone after so many milliseconds, when its pages have what they need,
+const TIDY_MS: u64 = 10_000;
+/// if it knows of more than this.
+const TIDY_PINS: usize = 16;
 
 /// Takes up the segments that a stopped worker had written after its last snapshot. Before anything is asked for or
 /// written: what is here is not fetched again, and no segment gets a number that another has.
@@ -212,7 +226,7 @@ impl Worker {
     pub fn activate(&self) -> Promise {
         let inner = self.0;
         js::promise(async move {
-            inner.tidy().await;
+            inner.tidy(true).await;
             Ok(JsValue::UNDEFINED)
         })
     }
@@ -290,8 +304,8 @@ impl Inner {
                 Some(root) => self.site.borrow_mut().encode_switched(&root.root, &root.text),
                 None => self.site.borrow().encode(),
             };
-            let table = self.store.borrow().snapshot();
-            if let Err(e) = self.cache.save(&site, &table).await {
+            let (table, mark) = (self.store.borrow().snapshot(), self.cache.mark());
+            if let Err(e) = self.cache.save(&site, &table, mark).await {
                 self.note_error(&format!("what the worker remembers could not be written: {}", describe(&e)));
             }
             if let Some(root) = switch {

@@ -13,8 +13,9 @@ use anyhow::{Context as _, anyhow, bail};
 use indicatif::{HumanBytes, HumanCount, ProgressBar};
 use peerage::digest::Digest;
 use peerage::inject::{self, LOOK, Plan, allows_own_scripts};
-use peerage::manifest::{Entry, Root};
+use peerage::manifest::{Entry, MAX_DELTA_BYTES, Root};
 use peerage::route::{clean_path, short_name};
+use peerage::verify;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -22,7 +23,7 @@ use sha2::{Digest as _, Sha256};
 use super::bundle::{INSPECTOR, MESH, PAGE, WORKER};
 use super::publish::bar;
 use super::say;
-use super::site::{Opened, Place, ROOT};
+use super::site::{Opened, Place, ROOT, delta_path};
 
 /// Verify a deployed site against its signed manifest: bytes, headers, types, policies, caches
 #[derive(Debug, clap::Args)]
@@ -114,6 +115,7 @@ pub(crate) fn check(place: &Place, sample: Option<usize>, progress: bool) -> any
     let clean_urls = constants.as_ref().is_some_and(|constants| constants.scope.clean_urls);
     problems.extend(constants.map(|constants| bundle_problems(place, root, constants)).into_iter().flatten());
     problems.extend(stale_problems(place));
+    problems.extend(delta_problem(place, root));
     let listed = (parts.entries.len() as u64, parts.entries.iter().map(|e| e.size).sum::<u64>());
     if listed != (root.files, root.bytes) {
         problems.push(Problem::new(ROOT, format!("it counts {} files, its shards {}", root.files, listed.0)));
@@ -150,6 +152,18 @@ pub(crate) fn check(place: &Place, sample: Option<usize>, progress: bool) -> any
         bytes: wanted.iter().map(|e| e.size).sum(),
         problems,
     })
+}
+
+/// Visitors do without a delta; but one that is named and isn't there costs them a request that fails.
+fn delta_problem(place: &Place, root: &Root) -> Option<Problem> {
+    let want = root.delta?;
+    let path = delta_path(&want.digest);
+    let why = match place.read(&path, MAX_DELTA_BYTES) {
+        Ok(Some(bytes)) => verify::delta(&bytes, Digest::of(&bytes), want.digest).err()?.to_string(),
+        Ok(None) => "it is missing".to_owned(),
+        Err(e) => format!("{e:#}"),
+    };
+    Some(Problem::new(&path, why))
 }
 
 /// Requests at once to a live site.

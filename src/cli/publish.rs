@@ -11,6 +11,7 @@
 //!
 //! Where entries, policy and bundle are what they were, nothing is written and the version stays.
 
+mod delta;
 mod hash;
 mod old;
 mod report;
@@ -35,6 +36,7 @@ use peerage::route::short_name;
 use peerage::sign::Key;
 use peerage::verify::SignedRoot;
 
+use self::delta::Deltas;
 use self::hash::{Hashed, Job, hash_all};
 use self::old::OldFiles;
 pub(crate) use self::report::Report;
@@ -169,6 +171,7 @@ pub(crate) fn publish(options: &PublishOptions) -> anyhow::Result<Report> {
         bail!("{} is too large to be published: {} pieces, of at most {MAX_PIECES}", huge.path, huge.pieces.len());
     }
     let tree = build_tree(&mut entries)?;
+    let deltas = Deltas::since(previous.as_ref(), &tree);
 
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let signer = plan.carry_out(now)?;
@@ -184,6 +187,7 @@ pub(crate) fn publish(options: &PublishOptions) -> anyhow::Result<Report> {
         expires: now + LIFETIME,
         index: tree.top.digest(),
         index_bytes: u32::try_from(tree.top.as_bytes().len())?,
+        delta: deltas.name,
         key: signer.number,
         files: entries.len() as u64,
         bytes: entries.iter().map(|e| e.size).sum(),
@@ -202,7 +206,7 @@ pub(crate) fn publish(options: &PublishOptions) -> anyhow::Result<Report> {
     let jwk = serde_json::to_vec_pretty(&signer.first)?;
 
     let mut old = OldFiles::plan(dir, &kept_with, config.old, previous.as_ref(), &root.root, &entries, &built);
-    for folder in ["", "peerage", "peerage/shard", "peerage/index", "peerage/keys", "peerage/old"] {
+    for folder in ["", "peerage", "peerage/shard", "peerage/index", "peerage/delta", "peerage/keys", "peerage/old"] {
         remove_leftovers(&dir.join(folder));
     }
     let mut addressed = Batch::default();
@@ -214,6 +218,9 @@ pub(crate) fn publish(options: &PublishOptions) -> anyhow::Result<Report> {
     }
     for shard in &tree.shards {
         addressed.add(dir.join(site::shard_path(&shard.digest())), shard.as_bytes())?;
+    }
+    for (name, bytes) in &deltas.files {
+        addressed.add(dir.join(site::delta_path(&name.digest)), bytes)?;
     }
     old.stage(&mut addressed)?;
     let mut scripts = Batch::default();
@@ -229,7 +236,7 @@ pub(crate) fn publish(options: &PublishOptions) -> anyhow::Result<Report> {
     last.add(dir.join(chain::path(FIRST)), &jwk)?;
     last.add(dir.join(ROOT), root.text.as_bytes())?;
     last.commit()?;
-    old.finish(&tree);
+    old.finish(&tree, &deltas);
     if read > 0
         && let Err(e) = stamps::write(&kept_with, &files, began)
     {
@@ -257,6 +264,7 @@ pub(crate) fn publish(options: &PublishOptions) -> anyhow::Result<Report> {
         unlisted,
         pieces: entries.iter().map(|e| e.pieces.len() as u64).sum(),
         shards: tree.shards.len() as u64,
+        delta_bytes: root.root.delta.map(|delta| delta.bytes),
         root_bytes: root.text.len() as u64,
         new_pieces: new.pieces,
         new_bytes: new.bytes,

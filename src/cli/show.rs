@@ -1,4 +1,4 @@
-//! `peerage show FILE|URL|DIR`: a root, an index page or a shard in a form for people (or JSON).
+//! `peerage show FILE|URL|DIR`: a root, an index page, a shard or a delta in a form for people (or JSON).
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context as _, anyhow, bail, ensure};
 use indicatif::HumanBytes;
 use peerage::keys::{Link, PublicKey, UnverifiedLink};
-use peerage::manifest::{Index, Label, Root, Shard};
+use peerage::manifest::{Delta, DeltaName, Index, Label, Root, Shard};
 use peerage::sign::Key;
 use peerage::verify::UnverifiedRoot;
 use serde_json::{Value, json};
@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::say;
 use super::site::{Place, ROOT};
 
-/// Print a root, an index page, a shard, a key or a link between keys
+/// Print a root, an index page, a shard, a delta, a key or a link between keys
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// A published folder, a site's URL (for its root), or one of its files
@@ -71,6 +71,7 @@ impl Shown {
         match bytes {
             [b'P', b'G', b'S', ..] => Self::shard(&Shard::open(bytes.to_vec())?),
             [b'P', b'G', b'I', ..] => Self::index(&Index::open(bytes.to_vec())?),
+            [b'P', b'G', b'D', ..] => Ok(Self::delta(&Delta::open(bytes)?)),
             [b'e', b'y', ..] => Self::root(bytes, place),
             [b'{', ..] if UnverifiedLink::parse(bytes).is_ok() => Self::link(&UnverifiedLink::parse(bytes)?, place),
             [b'{', ..] => {
@@ -81,7 +82,7 @@ impl Shown {
                 let pem = std::str::from_utf8(bytes).context("not text")?;
                 Self::key(&Key::from_pem(pem)?.public(), "private key")
             }
-            _ => bail!("it is neither a root, an index page, a shard, a key nor a link between keys"),
+            _ => bail!("it is neither a root, an index page, a shard, a delta, a key nor a link between keys"),
         }
     }
 
@@ -97,16 +98,18 @@ impl Shown {
             },
         };
         let Root { format, site, version, issued, expires, index, index_bytes, key, files, bytes: total, .. } = &root;
-        let Root { policy, retired, .. } = &root;
+        let Root { policy, retired, delta, .. } = &root;
         let policy = serde_json::to_string(policy)?;
+        let delta = delta.map(|DeltaName { digest, bytes }| format!("{}, {bytes} bytes", digest.hex()));
         let text = format!(
             "root, {size} bytes\n  signature {signature}\n  site      {site}\n  version   {version}\n  \
              issued    {issued}\n  expires   {expires}\n  format    {format}\n  key       {key}\n  \
-             files     {files}\n  bytes     {total} ({human})\n  index     {index}, {index_bytes} bytes\n  policy    {policy}\n  \
+             files     {files}\n  bytes     {total} ({human})\n  index     {index}, {index_bytes} bytes\n  delta     {delta}\n  policy    {policy}\n  \
              retired   {retired}",
             size = bytes.len(),
             human = HumanBytes(*total),
             index = index.hex(),
+            delta = delta.unwrap_or_else(|| "none".to_owned()),
         );
         Ok(Self { text, json: json!({ "kind": "root", "signature": signature, "root": root }) })
     }
@@ -145,6 +148,22 @@ impl Shown {
             }
         }
         Ok(Self { text, json: json!({ "kind": "shard", "entries": entries }) })
+    }
+
+    fn delta(delta: &Delta) -> Self {
+        let mut text = format!("delta, {} patches", delta.patches.len());
+        if let Some(DeltaName { digest, bytes }) = delta.before {
+            text = format!("{text}, after {}, {bytes} bytes", digest.hex());
+        }
+        for patch in &delta.patches {
+            text = format!("{text}\n  {:>9}  {} to {}", patch.bytes(), patch.source.hex(), patch.target.hex());
+        }
+        let patches: Vec<_> = delta
+            .patches
+            .iter()
+            .map(|patch| json!({ "source": patch.source, "target": patch.target, "bytes": patch.bytes() }))
+            .collect();
+        Self { text, json: json!({ "kind": "delta", "before": delta.before, "patches": patches }) }
     }
 
     fn link(link: &UnverifiedLink, place: &Place) -> anyhow::Result<Self> {

@@ -30,6 +30,11 @@ pub(crate) fn index_path(digest: &Digest) -> String {
     format!("peerage/index/{}", digest.hex())
 }
 
+/// The place of a delta.
+pub(crate) fn delta_path(digest: &Digest) -> String {
+    format!("peerage/delta/{}", digest.hex())
+}
+
 /// The place of a file that an older version had.
 pub(crate) fn old_path(integrity: &Digest) -> String {
     format!("peerage/old/{}", integrity.hex())
@@ -236,7 +241,8 @@ impl Place {
                 let page = verify::index(bytes, found, digest).with_context(|| self.locate(&index_path(&digest)))?;
                 below.extend(page.children().filter(|_| page.level() > 0).map(|child| child.digest));
                 parts.shards.extend(page.children().filter(|_| page.level() == 0));
-                parts.pages.push(digest);
+                let first = page.children().next().map(|child| child.first).unwrap_or_default();
+                parts.pages.push(Page { digest, level: page.level(), first });
             }
             level = below;
         }
@@ -278,12 +284,23 @@ impl Keys {
 /// What a root leads to.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Parts {
-    /// Addresses of the index pages.
-    pub(crate) pages: Vec<Digest>,
+    /// The index pages, those of a level in order of path.
+    pub(crate) pages: Vec<Page>,
     /// The shards.
     pub(crate) shards: Vec<Child>,
     /// All entries, in order of path.
     pub(crate) entries: Vec<Entry>,
+}
+
+/// An index page.
+#[derive(Clone, Debug)]
+pub(crate) struct Page {
+    /// Its address.
+    pub(crate) digest: Digest,
+    /// Height above the shards.
+    pub(crate) level: u8,
+    /// The first path below it.
+    pub(crate) first: String,
 }
 
 fn open_file(file: &Path) -> anyhow::Result<Option<Opened>> {

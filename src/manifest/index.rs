@@ -15,6 +15,10 @@ pub const MAX_PAGE_BYTES: usize = 1 << 20;
 
 /// Children of one page: at most this many, about 20 KiB.
 const PAGE: usize = 256;
+/// Fewer don't make a page of their own.
+const MIN_PAGE: usize = 64;
+/// From then on a page ends before a child whose first path's digest begins with less than this: one in 64.
+const BORDER: u8 = 4;
 /// More levels than a site of any size needs (256^4 shards).
 const MAX_LEVEL: u8 = 4;
 
@@ -152,6 +156,22 @@ pub struct Tree {
     pub shards: Vec<Shard>,
 }
 
+/// The borders of pages over children: they depend on the first paths alone, so a further child changes one page and not
+/// all that follow.
+fn split_into_pages(children: &[Child]) -> Vec<std::ops::Range<usize>> {
+    let mut borders = Vec::new();
+    let mut start = 0;
+    for (at, child) in children.iter().enumerate() {
+        let is_border = || Digest::of(child.first.as_bytes()).0[0] < BORDER;
+        if at - start >= PAGE || at - start >= MIN_PAGE && is_border() {
+            borders.push(start..at);
+            start = at;
+        }
+    }
+    borders.push(start..children.len());
+    borders
+}
+
 /// Writes the shards and index pages of a site. Sorts `entries` by path; two of the same path are an error.
 pub fn build_tree(entries: &mut [Entry]) -> Result<Tree, BadManifest> {
     entries.sort_by(|a, b| a.path.cmp(&b.path));
@@ -171,7 +191,8 @@ pub fn build_tree(entries: &mut [Entry]) -> Result<Tree, BadManifest> {
     let mut pages = Vec::new();
     for height in 0.. {
         let mut above = Vec::new();
-        for children in level.chunks(PAGE) {
+        for range in split_into_pages(&level) {
+            let children = &level[range];
             let page = Index::build(height, children)?;
             above.push(Child {
                 first: children[0].first.clone(),
@@ -212,6 +233,30 @@ mod tests {
             assert_eq!(shard.find(path).unwrap().path, path);
         }
         assert!(tree.top.find("a").is_none());
+    }
+
+    #[test]
+    fn a_further_shard_changes_one_page_and_those_above() {
+        let child = |n: u32| Child {
+            first: format!("p/{n:06}"),
+            digest: Digest::of(&n.to_le_bytes()),
+            bytes: 1,
+            precache: false,
+        };
+        let mut children: Vec<_> = (0..40_000).step_by(2).map(child).collect();
+        let pages = |children: &[Child]| {
+            split_into_pages(children).into_iter().map(|r| children[r].to_vec()).collect::<Vec<_>>()
+        };
+        let before = pages(&children);
+        assert!(before.iter().all(|page| page.len() <= PAGE));
+        assert!(before.len() > children.len() / PAGE && before.len() < children.len() / MIN_PAGE);
+        for at in [0, 9_999, 19_999] {
+            children.insert(at + 1, child(2 * at as u32 + 1));
+            let after = pages(&children);
+            let new = after.iter().filter(|page| !before.contains(page)).count();
+            assert!((1..=3).contains(&new), "{new} pages are new");
+            children.remove(at + 1);
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::Policy;
+use super::{DeltaName, Policy};
 use crate::digest::Digest;
 use crate::json::{self, BadJson, Object};
 use crate::keys::BadLink;
@@ -30,6 +30,9 @@ pub struct Root {
     pub index: Digest,
     /// Its size in bytes.
     pub index_bytes: u32,
+    /// What the parts below have in common with those of the version before, where that is worth it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delta: Option<DeltaName>,
     /// Number of the signing key in the chain ([`crate::keys`]), from 1.
     pub key: u32,
     /// Files listed.
@@ -54,6 +57,7 @@ impl Root {
             expires: from.need("expires", json::number)?,
             index: from.need("index", |value| json::text(value)?.parse().ok())?,
             index_bytes: from.need("index_bytes", json::small)?,
+            delta: from.get("delta", Object::of)?.map(read_delta).transpose()?,
             key: from.need("key", json::small)?,
             files: from.need("files", json::number)?,
             bytes: from.need("bytes", json::number)?,
@@ -61,6 +65,13 @@ impl Root {
             retired: from.get("retired", json::flag)?.unwrap_or(false),
         })
     }
+}
+
+fn read_delta(mut from: Object<'_>) -> Result<DeltaName, BadJson> {
+    Ok(DeltaName {
+        digest: from.need("digest", |value| json::text(value)?.parse().ok())?,
+        bytes: from.need("bytes", json::small)?,
+    })
 }
 
 /// A root that cannot be accepted.

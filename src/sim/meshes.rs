@@ -255,6 +255,7 @@ fn root(version: u32) -> String {
         expires: 0,
         index: Digest::of(b""),
         index_bytes: 0,
+        delta: None,
         key: 1,
         files: 0,
         bytes: 0,

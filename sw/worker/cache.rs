@@ -9,7 +9,7 @@ use std::cell::Cell;
 use js_sys::{Array, Promise, Uint8Array};
 use peerage::observed::Observed;
 use peerage::site::Site;
-use peerage::store::{Segment, Store};
+use peerage::store::{Segment, Store, Unsaved};
 use peerage::text::Base64;
 use peerage::twice;
 use peerage::verify::Verified;
@@ -48,6 +48,7 @@ pub(super) struct Cache {
     cache: web_sys::Cache,
     /// The snapshot is older than the segments, and the cache says so.
     dirty: Cell<bool>,
+    unsaved: Cell<Unsaved>,
     /// The number of the newest copy of each [`Memo`].
     written: [Cell<u64>; 3],
 }
@@ -69,6 +70,7 @@ impl Cache {
             store_url: format!("{scope}peerage/store/"),
             cache,
             dirty: Cell::new(false),
+            unsaved: Default::default(),
             written: Default::default(),
         })
     }
@@ -110,11 +112,16 @@ impl Cache {
         self.put_stored(&twice::place(name, number), &twice::number(number, bytes)).await
     }
 
-    /// Writes what the next worker must know.
-    pub(super) async fn save(&self, site: &[u8], table: &[u8]) -> Js<()> {
+    /// Which segments a table has that is taken now.
+    pub(super) fn mark(&self) -> u64 {
+        self.unsaved.get().mark()
+    }
+
+    /// Writes what the next worker must know. The table was taken at `mark`.
+    pub(super) async fn save(&self, site: &[u8], table: &[u8], mark: u64) -> Js<()> {
         self.remember(Memo::State, site).await?;
         self.remember(Memo::Table, table).await?;
-        if self.dirty.replace(false) {
+        if self.unsaved.get().none_since(mark) && self.dirty.replace(false) {
             js::wait(self.cache.delete_with_str(&format!("{}dirty", self.store_url))).await?;
         }
         Ok(())
@@ -142,8 +149,20 @@ impl Cache {
         Array::from(&keys).iter().map(|request| js::text(&request, "url")).collect()
     }
 
-    /// Writes a segment.
+    /// Writes a segment, which then goes to the table at once.
     pub(super) async fn write_segment(&self, number: u64, bodies: &[Verified<Uint8Array>], line: &Segment) -> Js<()> {
+        let count = |event: fn(&mut Unsaved)| {
+            let mut unsaved = self.unsaved.get();
+            event(&mut unsaved);
+            self.unsaved.set(unsaved);
+        };
+        count(Unsaved::begin);
+        let written = self.write_marked(number, bodies, line).await;
+        count(Unsaved::end);
+        written
+    }
+
+    async fn write_marked(&self, number: u64, bodies: &[Verified<Uint8Array>], line: &Segment) -> Js<()> {
         if !self.dirty.replace(true) {
             self.put_stored("dirty", b"1").await?;
         }

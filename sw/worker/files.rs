@@ -61,6 +61,19 @@ pub(super) struct Pack {
 }
 
 impl Pack {
+    /// A part of the manifest that was made here, if it is the one that it was to be.
+    pub(super) fn add(&mut self, want: Digest, body: Uint8Array, found: Digest) {
+        let piece = Piece { digest: want, len: body.length() };
+        if let Ok(body) = verify::piece(body, piece.len as usize, found, &piece) {
+            self.pieces.push(piece);
+            self.bodies.push(body);
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.pieces.is_empty()
+    }
+
     fn bytes(&self) -> u64 {
         self.pieces.iter().map(|piece| u64::from(piece.len)).sum()
     }
@@ -395,7 +408,7 @@ impl Inner {
     }
 
     /// Writes a segment.
-    async fn write_pack(&'static self, share: bool, Pack { pieces, bodies, files }: Pack) {
+    pub(super) async fn write_pack(&'static self, share: bool, Pack { pieces, bodies, files }: Pack) {
         // First, or a worker killed in between would have a file without its headers for as long as the file stays.
         self.write_observed().await;
         let number = self.store.borrow_mut().reserve();

@@ -3,9 +3,9 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use js_sys::Promise;
+use js_sys::{Promise, Uint8Array};
 use peerage::digest::Digest;
-use peerage::manifest::{BadRoot, Child, Entry, Index, Label, Piece, Root, Shard};
+use peerage::manifest::{BadRoot, Child, Delta, Entry, Index, Label, MAX_DELTA_BYTES, Piece, Root, Shard};
 use peerage::site::{Hint, Pin, Verdict, Word};
 use peerage::sorted::{self, Map};
 use peerage::transfer::Fault;
@@ -18,6 +18,9 @@ use crate::js::{self, Js};
 /// A manifest of up to this many shards is fetched whole before its version is switched to; of a larger one, what the
 /// pages need is fetched when they need it.
 const WHOLE_SHARDS: usize = 64;
+
+/// Where parts of the manifest lie.
+const PARTS: [&str; 3] = ["index", "shard", "delta"];
 
 /// One version of the site, as far as it has been read.
 pub(super) struct Version {
@@ -217,6 +220,8 @@ impl Inner {
             self.site.borrow_mut().updating = true;
             js::spawn(self.write_memory());
         }
+        // Without it, parts are fetched.
+        let _ = self.follow_deltas(&root.root).await;
         let version = self.open(root).await?;
         let shards = self.whole(&version).await?;
         self.relabel(&shards);
@@ -236,6 +241,7 @@ impl Inner {
             super::report::broadcast(self, "update", js::Fields::new().number("version", number).done());
             *self.following.borrow_mut() = Some(js::promise(async move {
                 self.follow_ahead(&had, &version).await;
+                self.tidy(false).await;
                 Ok(JsValue::UNDEFINED)
             }));
         }
@@ -330,6 +336,47 @@ impl Inner {
     async fn open(&'static self, root: Rc<Verified<SignedRoot>>) -> Js<Rc<Version>> {
         let top = self.page(root.root.index, root.root.index_bytes).await?;
         Ok(Rc::new(Version { root, top, pages: RefCell::default(), shards: RefCell::default() }))
+    }
+
+    /// Makes what a version has anew in its manifest out of the parts that are here, where deltas lead from the current
+    /// version to it. What they don't is fetched when it is needed.
+    async fn follow_deltas(&'static self, root: &Root) -> Js<()> {
+        let Some(had) = self.current().map(|version| version.root.root.index).filter(|&had| had != root.index) else {
+            return Ok(());
+        };
+        let mut patches = Vec::new();
+        let (mut next, mut bytes) = (root.delta, 0);
+        while let Some(name) = next {
+            bytes += name.bytes as usize;
+            if bytes > MAX_DELTA_BYTES {
+                return Ok(());
+            }
+            let mut delta = None;
+            let mut check = |bytes: Vec<u8>, found| {
+                delta = Some(verify::delta(&bytes, found, name.digest)?.into_inner());
+                Ok(())
+            };
+            self.part("delta", name.digest, name.bytes, &mut check).await?;
+            let Delta { before, patches: mut newer } = delta.ok_or(JsValue::UNDEFINED)?;
+            next = before.filter(|_| newer.iter().all(|patch| patch.source != had));
+            newer.append(&mut patches);
+            patches = newer;
+        }
+        let mut made = super::files::Pack::default();
+        for patch in &patches {
+            for kind in ["index", "shard"] {
+                let Some(source) = self.cache.read(&self.url(&part_path(kind, &patch.source))).await else { continue };
+                let Some(target) = patch.apply(&source.to_vec()) else { continue };
+                let body = Uint8Array::from(&target[..]);
+                let found = js::sha256(&body).await?;
+                self.cache.write(&self.url(&part_path(kind, &found)), &body).await?;
+                made.add(patch.target, body, found);
+            }
+        }
+        if !made.is_empty() {
+            self.write_pack(true, made).await;
+        }
+        Ok(())
     }
 
     /// The shards of a version: all of a small one, of a large one those that are precached.
@@ -479,24 +526,32 @@ impl Inner {
         self.save_soon();
     }
 
-    /// Forgets clients that are gone and versions that nobody uses, with their part of the cache.
-    pub(super) async fn tidy(&'static self) {
+    /// Forgets clients that are gone and versions that nobody uses, with their part of the cache; `all` looks for what was
+    /// left there even if none is forgotten now.
+    pub(super) async fn tidy(&'static self, all: bool) {
         let alive = super::report::clients(self).await;
         let alive: Vec<String> = alive.iter().map(|client| js::text(client, "id")).collect();
-        let gone = self.site.borrow_mut().tidy(|client| alive.iter().any(|id| id == client));
+        // A document that is being opened is no client yet, so those of this life stay.
+        let gone = self.site.borrow_mut().tidy(|client| {
+            alive.iter().any(|id| id == client) || !self.pinned_before.iter().any(|before| before == client)
+        });
         for version in &gone {
             self.versions.borrow_mut().remove(version);
+        }
+        self.save_soon();
+        // What an update is fetching is of no version yet.
+        if gone.is_empty() && !all || self.refreshing.borrow().is_some() {
+            return;
         }
         let Ok(keep) = self.parts_in_use().await else { return };
         for url in self.cache.urls().await {
             let relative = url.strip_prefix(&self.scope).unwrap_or_default();
-            let is_part = relative.starts_with("peerage/index/") || relative.starts_with("peerage/shard/");
+            let is_part = PARTS.iter().any(|kind| relative.starts_with(&["peerage/", kind, "/"].concat()));
             let is_old_wasm = relative.ends_with(".wasm") && relative != self.constants.wasm;
             if (is_part && !keep.iter().any(|path| path == relative)) || is_old_wasm {
                 self.cache.delete(&url).await;
             }
         }
-        self.save_soon();
     }
 
     /// Manifest files of all versions that are remembered.

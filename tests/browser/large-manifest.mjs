@@ -19,7 +19,7 @@ story('a visit to a large site loads the parts of the manifest that it needs, an
   const site = await stage.site(files, { config });
   assert.ok(site.report.files > FOLDERS * PAGES && site.report.shards > 64, JSON.stringify(site.report));
   const origin = await stage.serve(site);
-  const manifest = async before => served(before, await origin.counters(), path => /\/peerage\/(root|index|shard)/.test(path));
+  const manifest = async before => served(before, await origin.counters(), path => /\/peerage\/(root|index|shard|delta)/.test(path));
   const held = [[3, 7], [3, 8], [77, 100]].map(place => name(...place));
   const urls = held.map(path => site.url(origin.url, path));
 
@@ -49,6 +49,6 @@ story('a visit to a large site loads the parts of the manifest that it needs, an
     const pages = served(before, await origin.counters(), path => path.startsWith('/wiki/'));
     stage.report(`${visitor.name}: an edit of one of them costs ${edit.bytes} bytes of manifest in ${edit.requests} requests, ${pages.requests} page`);
     assert.equal(pages.requests, 1, 'only the page that was edited is fetched');
-    assert.ok(edit.bytes < 64 * 1024, `${edit.bytes} bytes of manifest for one edit`);
+    assert.ok(edit.bytes < 4096, `${edit.bytes} bytes of manifest for one edit`);
   }
 }, { over: [EACH.flat()] });

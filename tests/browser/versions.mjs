@@ -54,7 +54,7 @@ story('a release reaches visitors through each other, and the origin sends its c
   }
   const followed = performance.now() - from;
   const sent = served(before, await origin.counters(), path => /\/(game|level)/.test(path));
-  const manifest = served(before, await origin.counters(), path => /\/peerage\/(shard|index)\//.test(path));
+  const manifest = served(before, await origin.counters(), path => /\/peerage\/(shard|index|delta)\//.test(path));
   const roots = served(before, await origin.counters(), path => path.endsWith('/root.jws'));
   stage.report(`${release.new_bytes} changed bytes: ${sent.bytes} from the origin for ${VISITORS} visitors; manifest ${manifest.bytes} bytes in ${manifest.requests} requests, roots ${roots.bytes} bytes in ${roots.requests}`);
   stage.report(`${Math.round(heard)} ms after the first had taken it everybody knew the release, ${Math.round(followed)} ms after it everybody held what had changed`);

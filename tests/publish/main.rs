@@ -3,6 +3,7 @@
 
 mod bad_input;
 mod checking;
+mod deltas;
 mod incremental;
 mod keys;
 mod killed;

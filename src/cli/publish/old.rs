@@ -27,10 +27,11 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::Previous;
+use super::delta::Deltas;
 use super::write::Batch;
 use crate::cli::bundle::Built;
 use crate::cli::config::Old;
-use crate::cli::site::{Parts, Place, index_path, old_path, shard_path};
+use crate::cli::site::{Parts, Place, delta_path, index_path, old_path, shard_path};
 
 /// Where the list of kept versions lies.
 const LIST: &str = "peerage/old/list.json";
@@ -197,13 +198,14 @@ impl OldFiles {
     }
 
     /// Once the new root is in place: removes what no kept version needs.
-    pub(super) fn finish(&mut self, tree: &Tree) {
+    pub(super) fn finish(&mut self, tree: &Tree, deltas: &Deltas) {
         let mut needed = self.parts.clone();
         needed.extend(tree.pages.iter().map(|page| index_path(&page.digest())));
         needed.extend(tree.shards.iter().map(|shard| shard_path(&shard.digest())));
+        needed.extend(deltas.files.iter().map(|(name, _)| delta_path(&name.digest)));
         needed.extend(self.wanted.iter().map(|wanted| old_path(&wanted.integrity)));
         needed.extend(self.list.versions.iter().map(|kept| kept.wasm.clone()));
-        for folder in ["peerage", "peerage/index", "peerage/shard", "peerage/old"] {
+        for folder in ["peerage", "peerage/index", "peerage/shard", "peerage/delta", "peerage/old"] {
             for entry in fs::read_dir(self.dir.join(folder)).into_iter().flatten().flatten() {
                 let name = entry.file_name().to_string_lossy().into_owned();
                 if is_addressed(&name) && !needed.contains(&format!("{folder}/{name}")) {
@@ -314,7 +316,11 @@ fn older(previous: &Previous, version: u64) -> Vec<Kept> {
 }
 
 fn paths_of(parts: &Parts) -> impl Iterator<Item = String> + '_ {
-    parts.pages.iter().map(index_path).chain(parts.shards.iter().map(|child| shard_path(&child.digest)))
+    parts
+        .pages
+        .iter()
+        .map(|page| index_path(&page.digest))
+        .chain(parts.shards.iter().map(|child| shard_path(&child.digest)))
 }
 
 /// Whether a file's name is a hash as publishing gives it.

@@ -37,6 +37,8 @@ pub(crate) struct Report {
     pub(crate) pieces: u64,
     /// Shards.
     pub(crate) shards: u64,
+    /// Size of what leads from the manifest before to this one, where there is such a thing.
+    pub(crate) delta_bytes: Option<u32>,
     /// Size of the signed root.
     pub(crate) root_bytes: u64,
     /// Distinct pieces that the version before does not have.
@@ -85,10 +87,11 @@ impl fmt::Display for Report {
         row(
             "pieces",
             format!(
-                "{} in {} shards, root {} bytes",
+                "{} in {} shards, root {} bytes{}",
                 HumanCount(self.pieces),
                 HumanCount(self.shards),
-                self.root_bytes
+                self.root_bytes,
+                self.delta_bytes.map(|bytes| format!(", delta {bytes} bytes")).unwrap_or_default()
             ),
         )?;
         row(

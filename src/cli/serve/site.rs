@@ -239,7 +239,7 @@ async fn read(found: &Found, method: &Method, asked: HeaderMap) -> io::Result<Re
 fn cache_control(path: &str) -> &'static str {
     let is_hash = |name: &str| name.len() >= 16 && name.bytes().all(|b| b.is_ascii_hexdigit());
     let named_by_hash = path.strip_prefix("peerage/").is_some_and(|below| match below.split_once('/') {
-        Some(("index" | "shard" | "old", name)) => is_hash(name.split('.').next().unwrap_or_default()),
+        Some(("index" | "shard" | "delta" | "old", name)) => is_hash(name.split('.').next().unwrap_or_default()),
         Some(_) => false,
         None => below.strip_suffix(".wasm").and_then(|name| name.rsplit_once('.')).is_some_and(|(_, h)| is_hash(h)),
     });
@@ -320,6 +320,7 @@ mod tests {
         for path in [
             format!("peerage/index/{hash}"),
             format!("peerage/shard/{hash}.json"),
+            format!("peerage/delta/{hash}"),
             format!("peerage/old/{hash}"),
             format!("peerage/sw.{hash}.wasm"),
         ] {

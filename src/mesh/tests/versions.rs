@@ -16,6 +16,7 @@ fn root_of(site: &[u8; 32], version: u64) -> String {
         expires: u64::MAX / 2,
         index: Digest::of(b"an index"),
         index_bytes: 8,
+        delta: None,
         key: 1,
         files: 1,
         bytes: 1,

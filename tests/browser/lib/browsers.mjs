@@ -1,6 +1,7 @@
 // Stock Chromium and Firefox, headless, each with a profile of its own on disk, kept on loopback.
-import { existsSync } from 'node:fs';
+import { cpSync, existsSync, realpathSync, renameSync, rmSync, statSync } from 'node:fs';
 import path from 'node:path';
+import { fileURLToPath } from 'node:url';
 import puppeteer from 'puppeteer-core';
 import { adopt, removeFolder, stop, temporaryFolder } from './processes.mjs';
 import { until, within } from './wait.mjs';
@@ -41,28 +42,17 @@ const PAGES_ONLY = {
   filter: [{ type: 'page', exclude: true }, { type: 'service_worker', exclude: true }, { type: 'shared_worker', exclude: true }, {}],
 };
 
+const EXECUTABLES = { chromium: process.env.CHROMIUM || '/usr/bin/chromium', firefox: process.env.FIREFOX || '/usr/bin/firefox-esr' };
+
 /**
  * Starts a browser; `close()` ends it with all its processes and removes its profile; `kill()` ends it at once, as a
  * crash does, and returns the profile, which is good for another start.
  * `args` and `prefs` add to the defaults (command line; Firefox preferences).
  */
-export async function launch(kind, { args = [], prefs = {}, profile = temporaryFolder(kind) } = {}) {
-  const common = {
-    headless: true, userDataDir: profile, protocolTimeout: 300_000, handleSIGINT: false, handleSIGTERM: false, handleSIGHUP: false,
-  };
-  const browser = await within(90_000, `${kind} to start`, kind === 'chromium'
-    ? puppeteer.launch({
-      ...common, browser: 'chrome', executablePath: process.env.CHROMIUM || '/usr/bin/chromium',
-      ignoreDefaultArgs: ['--disable-dev-shm-usage'], args: [...CHROMIUM_ARGS, ...args],
-    })
-    : puppeteer.launch({
-      ...common, browser: 'firefox', executablePath: process.env.FIREFOX || '/usr/bin/firefox-esr',
-      // Chrome-privileged evaluation is the only way to stop a service worker in Firefox.
-      args: ['--remote-allow-system-access', ...args], extraPrefsFirefox: { ...FIREFOX_PREFS, ...prefs },
-    }));
+export async function launch(kind, { args = [], prefs = {}, profile } = {}) {
+  profile ??= kind === 'firefox' ? await firefoxProfile() : temporaryFolder(kind);
+  const browser = await open(kind, { args, prefs, profile });
   const process_ = browser.process();
-  adopt(process_);
-  if (kind === 'chromium') await browser._connection.send('Target.setAutoAttach', PAGES_ONLY);
   return {
     kind, browser,
     async kill() {
@@ -78,6 +68,51 @@ export async function launch(kind, { args = [], prefs = {}, profile = temporaryF
       removeFolder(profile);
     },
   };
+}
+
+async function open(kind, { args = [], prefs = {}, profile }) {
+  const common = {
+    headless: true, userDataDir: profile, protocolTimeout: 300_000, handleSIGINT: false, handleSIGTERM: false, handleSIGHUP: false,
+    executablePath: EXECUTABLES[kind],
+  };
+  const browser = await within(90_000, `${kind} to start`, kind === 'chromium'
+    ? puppeteer.launch({
+      ...common, browser: 'chrome', ignoreDefaultArgs: ['--disable-dev-shm-usage'], args: [...CHROMIUM_ARGS, ...args],
+    })
+    : puppeteer.launch({
+      // Chrome-privileged evaluation is the only way to stop a service worker in Firefox.
+      ...common, browser: 'firefox', args: ['--remote-allow-system-access', ...args], extraPrefsFirefox: { ...FIREFOX_PREFS, ...prefs },
+    }));
+  adopt(browser.process());
+  if (kind === 'chromium') await browser._connection.send('Target.setAutoAttach', PAGES_ONLY);
+  return browser;
+}
+
+/**
+ * A new profile for Firefox. Its first start in an empty one costs two seconds of processor time (its own add-ons, search
+ * engines and caches): that is done once for an installed Firefox, and each profile is a copy of the one it left.
+ */
+async function firefoxProfile() {
+  const { mtimeMs, size } = statSync(realpathSync(EXECUTABLES.firefox));
+  const started = fileURLToPath(new URL(`../../node_modules/.cache/firefox-${size}-${Math.round(mtimeMs)}`, import.meta.url));
+  const profile = temporaryFolder('firefox');
+  if (existsSync(started)) {
+    cpSync(started, profile, { recursive: true });
+    return profile;
+  }
+  const browser = await open('firefox', { profile });
+  const ended = new Promise(resolve => browser.process().once('exit', resolve));
+  await browser.close();
+  await within(20_000, 'firefox to close', ended);
+  const copy = `${started}.${process.pid}`;
+  cpSync(profile, copy, { recursive: true });
+  try {
+    renameSync(copy, started);
+  } catch {
+    // Another process was quicker.
+    rmSync(copy, { recursive: true });
+  }
+  return profile;
 }
 
 /** Lets pages of `origin` offer their loopback address to other peers. Firefox is told by preferences. */

@@ -83,7 +83,12 @@ export async function observe(visitor, base, cases, extra = {}) {
   const lab = new URL(extra.lab ?? 'lab.html', base).href;
   if (visitor.page.url() !== lab) await visitor.goto(lab);
   await visitor.page.evaluate(defineLab);
-  for (const one of inLab) seen.set(one, await runOne(visitor, base, one, extra));
+  for (const one of inLab) {
+    let observed = await runOne(visitor, base, one, extra);
+    // In Firefox a nested worker now and then never starts, straight from the origin too. What hangs twice, hangs.
+    if (observed.value?.timedOut !== undefined) observed = await runOne(visitor, base, one, extra);
+    seen.set(one, observed);
+  }
   for (const one of cases.filter(({ page }) => page !== undefined)) seen.set(one, await openOne(visitor, base, one, extra));
   return new Map(cases.map(one => [one, normal(seen.get(one), base)]));
 }
