@@ -55,7 +55,7 @@ story('whatever is killed in the middle of an update, what opens is one whole ve
   const next = () => chance.next().value;
   let origin = await stage.serve(site);
   const front = await stage.front(origin);
-  const visitor = await stage.visitor(kind);
+  const visitor = await stage.visitor(kind, { own: true });
   await visitor.enter(front.url);
   assert.equal(await releaseOf(visitor, everything, 'at first'), 1);
   front.when(/shell|app/, slowly(250_000));
@@ -128,7 +128,7 @@ async function halfAnUpdate(stage, kind) {
   });
   const site = await stage.site(content(1), { config });
   const front = await stage.front(await stage.serve(site));
-  const visitor = await stage.visitor(kind);
+  const visitor = await stage.visitor(kind, { own: true });
   await visitor.enter(front.url);
   const { version } = await visitor.stats();
 

@@ -59,7 +59,7 @@ story('a file of 1 GiB is streamed in bounded memory, or left to the network whe
   }
   await site.publish();
   const origin = await stage.serve(site);
-  const visitor = await stage.visitor(kind);
+  const visitor = await stage.visitor(kind, { own: true });
   await visitor.enter(origin.url);
   const leader = visitor.running.browser.process().pid;
   const before = resident(leader);

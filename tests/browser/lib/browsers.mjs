@@ -44,17 +44,34 @@ const PAGES_ONLY = {
 
 const EXECUTABLES = { chromium: process.env.CHROMIUM || '/usr/bin/chromium', firefox: process.env.FIREFOX || '/usr/bin/firefox-esr' };
 
+/** Firefox processes whose visitor is gone, for the next one: a start costs seconds. */
+const idle = [];
+
 /**
  * Starts a browser; `close()` ends it with all its processes and removes its profile; `kill()` ends it at once, as a
  * crash does, and returns the profile, which is good for another start.
- * `args` and `prefs` add to the defaults (command line; Firefox preferences).
+ * `args` and `prefs` add to the defaults (command line; Firefox preferences). With `shared`, a Firefox may have had other
+ * visitors before, each in a container of its own, of which nothing is left; {@link closeShared} ends those.
  */
-export async function launch(kind, { args = [], prefs = {}, profile } = {}) {
+export async function launch(kind, { args = [], prefs = {}, profile, shared = false } = {}) {
+  if (shared && kind === 'firefox') {
+    const running = idle.pop() ?? await launch(kind, { args, prefs });
+    const context = await running.browser.createBrowserContext();
+    const ended = async () => {
+      try {
+        await within(10_000, `${kind} to close a container`, context.close());
+        idle.push(running);
+      } catch {
+        await running.close();
+      }
+    };
+    return { ...running, context, close: ended };
+  }
   profile ??= kind === 'firefox' ? await firefoxProfile() : temporaryFolder(kind);
   const browser = await open(kind, { args, prefs, profile });
   const process_ = browser.process();
   return {
-    kind, browser,
+    kind, browser, context: browser.defaultBrowserContext(),
     async kill() {
       await stop(process_, 'SIGKILL');
       // What drives Firefox puts the profile's preferences back as they were, in its own time.
@@ -68,6 +85,11 @@ export async function launch(kind, { args = [], prefs = {}, profile } = {}) {
       removeFolder(profile);
     },
   };
+}
+
+/** Ends the browsers that wait for a visitor. */
+export async function closeShared() {
+  await Promise.all(idle.splice(0).map(running => running.close()));
 }
 
 async function open(kind, { args = [], prefs = {}, profile }) {

@@ -2,8 +2,8 @@
 // away afterwards.
 import assert from 'node:assert/strict';
 import { cpSync, statSync } from 'node:fs';
-import test from 'node:test';
-import { BROWSERS } from './browsers.mjs';
+import test, { after } from 'node:test';
+import { BROWSERS, closeShared } from './browsers.mjs';
 import { Front } from './front.mjs';
 import { Origin, publish, served } from './peerage.mjs';
 import { removeFolder, temporaryFolder } from './processes.mjs';
@@ -33,6 +33,8 @@ export function story(name, body, { over = EACH, timeout = 240_000 } = {}) {
     });
   }
 }
+
+after(closeShared);
 
 class Stage {
   constructor(context) {
@@ -79,9 +81,13 @@ class Stage {
     return front;
   }
 
-  /** A visitor with a browser of its own, who may connect to others from pages of the origins started so far. */
+  /**
+   * A visitor, who may connect to others from pages of the origins started so far. No two have one browser at a time; with
+   * any option but a name, `own: true` for example, nobody had it before.
+   */
   async visitor(kind, { name = `${kind} ${this.visitors.length + 1}`, ...options } = {}) {
-    const visitor = await Visitor.start(kind, { name, allow: this.origins.map(({ url }) => url), ...options });
+    const shared = Object.keys(options).length === 0;
+    const visitor = await Visitor.start(kind, { name, shared, allow: this.origins.map(({ url }) => url), ...options });
     this.visitors.push(visitor);
     return visitor;
   }

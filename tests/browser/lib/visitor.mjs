@@ -14,7 +14,7 @@ export class Visitor {
   async #launch(options) {
     this.running = await launch(this.kind, options);
     for (const origin of this.allow) await allowLoopback(this.running, new URL(origin).origin);
-    this.page = (await this.running.browser.pages())[0];
+    this.page = (await this.running.context.pages())[0] ?? await this.running.context.newPage();
     await this.#watch(this.page);
   }
 
@@ -35,7 +35,7 @@ export class Visitor {
 
   /** Opens another tab and makes it the one that the other methods speak of. */
   async newTab(url) {
-    this.page = await this.running.browser.newPage();
+    this.page = await this.running.context.newPage();
     await this.#watch(this.page);
     if (url !== undefined) await this.goto(url);
     return this.page;
