@@ -4,8 +4,8 @@
 //!
 //! ```text
 //!   root.jws ── signed, under 1 KiB: version, policy, hash of the index
-//!     └─ index/<sha256>  pages: first path of each child, its hash and size
-//!          └─ shard/<sha256>  entries sorted by path; each with its pieces in order
+//!     ├─ index/<sha256>  pages: first path of each child, its hash and size
+//!     │    └─ shard/<sha256>  entries sorted by path; each with its pieces in order
 //!     └─ delta/<sha256>  how the parts that are new are made of those of the version before
 //! ```
 //!

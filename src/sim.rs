@@ -29,6 +29,7 @@ mod meshes;
 mod origin;
 mod page;
 mod queue;
+mod release;
 mod scenario;
 mod site;
 mod summary;
@@ -40,6 +41,7 @@ mod world;
 
 pub use figures::{Cause, Figures, Group, Stretch, Tally};
 pub use page::Planned;
+pub use release::{Release, Spread, Spreading};
 pub use scenario::{
     BUILT_IN, BadScenario, Cost, Flash, LinkClass, Misbehaving, Nat, Network, Order, OriginShape, Scenario, SiteShape,
     TrackerShape, Update, Visitors,

@@ -20,6 +20,19 @@ pub enum Pin {
     Pass,
 }
 
+/// A client's pin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Pinned {
+    pin: Pin,
+    /// When the client was last known to be there, Unix time in seconds.
+    seen: u64,
+}
+
+/// How long the pin of a client that isn't to be seen is kept, in seconds. A document that is being opened is no client yet,
+/// and one in the back/forward cache none that a worker is told of: Firefox keeps those for half an hour, Chromium for ten
+/// minutes.
+const UNSEEN: u64 = 3600;
+
 /// Whom a root came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Word {
@@ -110,7 +123,7 @@ pub struct Site {
     /// Why everything passes through, where it does.
     pub passing: Option<String>,
     /// Clients (documents and workers) by id.
-    pub pins: Map<String, Pin>,
+    pins: Map<String, Pinned>,
     /// The visitor's answer.
     pub consent: Answer,
     /// The visitor paused uploads.
@@ -136,7 +149,7 @@ struct Counted {
 }
 
 /// The first byte of what [`Site::encode`] writes.
-const FORM: u8 = 3;
+const FORM: u8 = 4;
 
 /// What a neighbour says of keys that are not known leads to one question to the origin in this time, in seconds.
 const ASK_AGAIN: u64 = 60;
@@ -156,11 +169,12 @@ impl Site {
             put_text(&mut out, text);
         }
         put(&mut out, self.pins.len() as u64);
-        for (client, pin) in self.pins.iter() {
+        for (client, Pinned { pin, seen }) in self.pins.iter() {
             put_text(&mut out, client);
             let (pinned, version) = if let Pin::Version(version) = pin { (1, *version) } else { (0, 0) };
             out.push(pinned);
             put(&mut out, version);
+            put(&mut out, *seen);
         }
         out.push(u8::from(self.current.is_some()));
         out.push(u8::from(self.passing.is_some()));
@@ -205,7 +219,8 @@ impl Site {
         }
         for _ in 0..from.u64()? {
             let (client, pinned, version) = (from.text()?, from.u8()?, from.u64()?);
-            site.pins.insert(client, if pinned == 1 { Pin::Version(version) } else { Pin::Pass });
+            let pin = if pinned == 1 { Pin::Version(version) } else { Pin::Pass };
+            site.pins.insert(client, Pinned { pin, seen: from.u64()? });
         }
         let (has_current, passes) = (from.u8()? == 1, from.u8()? == 1);
         site.passing = Some(from.text()?).filter(|_| passes);
@@ -297,11 +312,11 @@ impl Site {
     /// Pins the clients that nobody remembers to have opened to the current version, as a newer one is about to take its
     /// place: a page that was there before the worker, and one whose pin the worker was stopped before it could write.
     /// The current one is what they opened, since no version becomes current before that is written.
-    pub fn pin_strangers(&mut self, clients: &[String]) {
+    pub fn pin_strangers(&mut self, clients: &[String], now: u64) {
         let Some(current) = self.current else { return };
         for client in clients {
             if !self.knows(client) {
-                self.pin(client, Pin::Version(current));
+                self.pin(client, Pin::Version(current), now);
             }
         }
     }
@@ -338,8 +353,8 @@ impl Site {
             return None;
         }
         match self.pins.get(client) {
-            Some(Pin::Version(version)) => Some(*version),
-            Some(Pin::Pass) => None,
+            Some(Pinned { pin: Pin::Version(version), .. }) => Some(*version),
+            Some(Pinned { pin: Pin::Pass, .. }) => None,
             None => self.current,
         }
     }
@@ -350,16 +365,26 @@ impl Site {
     }
 
     /// Pins a client.
-    pub fn pin(&mut self, client: &str, pin: Pin) {
+    pub fn pin(&mut self, client: &str, pin: Pin, now: u64) {
         if !client.is_empty() {
-            self.pins.insert(client.to_owned(), pin);
+            self.pins.insert(client.to_owned(), Pinned { pin, seen: now });
         }
     }
 
-    /// Forgets clients that are gone and versions that nobody uses; returns the versions forgotten.
-    pub fn tidy(&mut self, alive: impl Fn(&str) -> bool) -> Vec<u64> {
-        self.pins.retain(|client, _| alive(client));
-        let used: Vec<_> = self.pins.values().copied().collect();
+    /// How many clients are pinned.
+    pub fn pins(&self) -> usize {
+        self.pins.len()
+    }
+
+    /// Forgets clients that were not `alive` for an hour, and versions that nobody uses; returns the versions forgotten.
+    pub fn tidy(&mut self, alive: &[String], now: u64) -> Vec<u64> {
+        for client in alive {
+            if let Some(pinned) = self.pins.get_mut(client) {
+                pinned.seen = now;
+            }
+        }
+        self.pins.retain(|_, pinned| now.saturating_sub(pinned.seen) < UNSEEN);
+        let used: Vec<_> = self.pins.values().map(|pinned| pinned.pin).collect();
         let current = self.current;
         let is_used = |version: u64| current == Some(version) || used.contains(&Pin::Version(version));
         let gone: Vec<_> = self.roots.keys().copied().filter(|&v| !is_used(v)).collect();
@@ -404,8 +429,8 @@ mod tests {
         let mut site = at(5);
         assert_eq!(Site::read(&site.encode()).as_ref(), Some(&site));
         site.switch(&root(7), "another jws".into());
-        site.pin("tab", Pin::Version(5));
-        site.pin("other", Pin::Pass);
+        site.pin("tab", Pin::Version(5), 9_000);
+        site.pin("other", Pin::Pass, 9_000);
         site.pass(&BadRoot::Signature);
         site.updating = true;
         (site.consent, site.paused, site.rejected, site.origin) = (Answer::Denied, true, 9, (40, 5_000_000));
@@ -472,21 +497,24 @@ mod tests {
     #[test]
     fn a_tab_keeps_its_version_across_a_deploy() {
         let mut site = at(5);
-        site.pin("tab", Pin::Version(5));
+        site.pin("tab", Pin::Version(5), 9_000);
         site.switch(&root(6), "jws".into());
-        site.pin("new", Pin::Version(6));
+        site.pin("new", Pin::Version(6), 9_000);
         assert_eq!(site.version_for("tab"), Some(5));
         assert_eq!(site.version_for("new"), Some(6));
         assert_eq!((site.knows("tab"), site.knows("another")), (true, false));
-        assert_eq!(site.tidy(|_| true), Vec::<u64>::new());
-        assert_eq!(site.tidy(|client| client == "new"), vec![5]);
+        let alive = ["new".to_owned(), "tab".to_owned()];
+        assert_eq!(site.tidy(&alive, 9_000), Vec::<u64>::new());
+        // Not to be seen for a while: it may be in the back/forward cache.
+        assert_eq!(site.tidy(&alive[..1], 9_000 + UNSEEN - 1), Vec::<u64>::new());
+        assert_eq!(site.tidy(&alive[..1], 9_000 + UNSEEN), vec![5]);
     }
 
     #[test]
     fn a_tab_whose_pin_was_lost_keeps_what_it_was_opened_with() {
         let mut site = at(5);
-        site.pin("another", Pin::Pass);
-        site.pin_strangers(&["lost".into(), "another".into()]);
+        site.pin("another", Pin::Pass, 9_000);
+        site.pin_strangers(&["lost".into(), "another".into()], 9_000);
         site.switch(&root(6), "jws".into());
         assert_eq!((site.version_for("lost"), site.version_for("another")), (Some(5), None));
         assert_eq!(site.version_for("opened later"), Some(6));

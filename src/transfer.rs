@@ -36,6 +36,10 @@ use crate::verify::Verified;
 
 pub use self::doors::{Expected, Fault, Input, Output, ReaderId, RunId, Source, Via};
 pub use self::paths::Paths;
+
+/// When neighbours are looked at again for what a new version has changed, in milliseconds from one round to the next: whoever
+/// opens a page brings it into the swarm. What none of them has by the end is left until it is needed.
+pub const AHEAD_MS: [u64; 9] = [100, 500, 1_000, 2_000, 4_000, 8_000, 15_000, 30_000, 60_000];
 use self::slot::{Slot, spans};
 
 /// How far ahead of a reader pieces are obtained, in bytes: enough to keep several neighbours busy.

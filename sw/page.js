@@ -30,7 +30,8 @@
   const DOUBT_MS = 900; // silence after which they ask: answering is not throttled in a hidden tab, timers are
   const SILENCE_MS = 1400; // silence after which the lock is taken from the leader
   const JITTER_MS = 200; // spreads the takers
-  const NEWS_MS = [20 * 60000, 40 * 60000]; // a page that stays open asks for a newer version about this often
+  const NEWS_MS = [3 * 60000, 5 * 60000]; // a page that stays open asks for a newer version about this often, if nobody would tell
+  const NEWS_ANYWAY = 8; // and each time after so many
   const MESH_START_MS = 20000; // the mesh worker's first beat may wait for its wasm
   const MESH_SILENCE_MS = 6000; // later ones come every second
   const STEADY_MS = 30000; // a mesh worker that ran this long may fail once more as if for the first time
@@ -554,12 +555,12 @@
     joinOrLeave();
   });
 
-  function listenForNews() {
+  function listenForNews(turn = 1) {
     const [least, most] = NEWS_MS;
     setTimeout(() => {
       // A hidden tab learns of it from its neighbours, or when it is looked at again.
-      if (state && document.visibilityState === "visible") quietly(ask("refresh"));
-      listenForNews();
+      if (state && document.visibilityState === "visible") quietly(ask(turn % NEWS_ANYWAY === 0 ? "refresh" : "news"));
+      listenForNews(turn + 1);
     }, least + Math.random() * (most - least));
   }
 

@@ -89,8 +89,6 @@ struct Inner {
     /// The site's keys that have been checked in this life.
     keys: RefCell<Chain<JsValue>>,
     site: RefCell<Site>,
-    /// Clients that were pinned when this life began.
-    pinned_before: Vec<String>,
     store: RefCell<Store>,
     versions: RefCell<Map<u64, Rc<versions::Version>>>,
     files: RefCell<Map<Digest, files::File>>,
@@ -147,7 +145,6 @@ pub async fn start_worker(
         global,
         keys: RefCell::new(Chain::new(constants.site.clone(), key)),
         constants,
-        pinned_before: memory.site.pins.keys().cloned().collect(),
         site: RefCell::new(memory.site),
         store: RefCell::new(memory.store),
         cache,
@@ -177,7 +174,8 @@ pub async fn start_worker(
     js::spawn(async move {
         inner.measure_budget().await;
         js::sleep(TIDY_MS).await;
-        if inner.pinned_before.len() > TIDY_PINS {
+        let pins = inner.site.borrow().pins();
+        if pins > TIDY_PINS {
             inner.tidy(false).await;
         }
     });

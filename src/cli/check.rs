@@ -159,6 +159,7 @@ fn delta_problem(place: &Place, root: &Root) -> Option<Problem> {
     let want = root.delta?;
     let path = delta_path(&want.digest);
     let why = match place.read(&path, MAX_DELTA_BYTES) {
+        Ok(Some(bytes)) if bytes.len() != want.bytes as usize => format!("{} bytes, not {}", bytes.len(), want.bytes),
         Ok(Some(bytes)) => verify::delta(&bytes, Digest::of(&bytes), want.digest).err()?.to_string(),
         Ok(None) => "it is missing".to_owned(),
         Err(e) => format!("{e:#}"),

@@ -4,10 +4,12 @@
 //! Each part of the manifest (an index page or a shard) that a version has anew may have a **patch**: the address of a part
 //! of the version before, the source, and instructions in the manner of VCDIFF (RFC 3284, section 3) that make the target of
 //! it. A target is checked by its own address as if it had been fetched, so a patch need not be trusted. A delta names the
-//! one before it: a visitor who missed some versions follows those back to a source that it has.
+//! one before it, and the versions from which that chain leads: a visitor who missed some follows it back to the one that it
+//! has, and who missed more sees from the newest delta that it does not lead there.
 //!
 //! ```text
-//!   "PGD1"  patches u32  delta before: SHA-256 32, bytes u32 (all zero: there is none)     44 bytes
+//!   "PGD1"  patches u32  delta before: SHA-256 32, bytes u32 (all zero: there is none)  versions u32     48 bytes
+//!   versions × 8 bytes: the beginning of the address of the top index page; the one that this delta starts from first
 //!   patches × 72 bytes: source SHA-256 32, target SHA-256 32, target's len u32, instructions' len u32
 //!   the instructions, one patch's after the other's; numbers are LEB128
 //!       COPY  len × 2      then where in the source, as the distance (zigzag) from the end of the last COPY, moved on by
@@ -19,14 +21,16 @@ use super::BadManifest;
 use super::bytes::{Fields, field, need};
 use crate::digest::Digest;
 
-/// The largest delta that a reader accepts, in bytes. A release that changes more has none.
-pub const MAX_DELTA_BYTES: usize = 64 << 10;
+/// The largest delta that a reader accepts, in bytes, and the most in a chain. A release that changes more has none: of a
+/// large site, visitors need a few of the parts that are new.
+pub const MAX_DELTA_BYTES: usize = 16 << 10;
 
 /// A target that is larger is not made, in bytes.
 const MAX_TARGET_BYTES: usize = super::MAX_SHARD_BYTES;
 
 const MAGIC: &[u8; 4] = b"PGD1";
-const HEAD: usize = 44;
+const HEAD: usize = 48;
+const VERSION: usize = 8;
 const RECORD: usize = 72;
 
 /// A delta's address and size.
@@ -43,6 +47,9 @@ pub struct DeltaName {
 pub struct Delta {
     /// The delta that made the sources of this one.
     pub before: Option<DeltaName>,
+    /// The versions from which it and those before it lead, by [`Digest::prefix`] of their top index pages: the one that
+    /// this delta starts from first.
+    pub versions: Vec<u64>,
     /// One for each part that is made of one before.
     pub patches: Vec<Patch>,
 }
@@ -70,11 +77,13 @@ impl Delta {
         }
         let count = need(fields.size(4))?;
         let before = DeltaName { digest: need(fields.digest(8))?, bytes: need(fields.u32(40))? };
-        let mut at = need(count.checked_mul(RECORD).and_then(|len| len.checked_add(HEAD)))?;
+        let records = need(need(fields.size(44))?.checked_mul(VERSION).and_then(|len| len.checked_add(HEAD)))?;
+        let mut at = need(count.checked_mul(RECORD).and_then(|len| len.checked_add(records)))?;
         // Before memory is set aside for so many.
         need(fields.slice(0, at))?;
+        let versions = (HEAD..records).step_by(VERSION).map(|at| need(fields.u64(at))).collect::<Result<_, _>>()?;
         let mut patches = Vec::with_capacity(count);
-        for record in (HEAD..at).step_by(RECORD) {
+        for record in (records..at).step_by(RECORD) {
             let len = need(fields.size(record + 68))?;
             patches.push(Patch {
                 source: need(fields.digest(record))?,
@@ -87,7 +96,12 @@ impl Delta {
         if at != bytes.len() {
             return Err(BadManifest::Truncated);
         }
-        Ok(Self { before: Some(before).filter(|before| before.bytes > 0), patches })
+        Ok(Self { before: Some(before).filter(|before| before.bytes > 0), versions, patches })
+    }
+
+    /// How many deltas lie between this one and the version with this top index page; `None` where none leads there.
+    pub fn leads_from(&self, index: Digest) -> Option<usize> {
+        self.versions.iter().position(|&version| version == index.prefix())
     }
 
     /// The bytes, as they lie on disk.
@@ -96,6 +110,10 @@ impl Delta {
         bytes.extend(field(self.patches.len()));
         bytes.extend(self.before.map_or([0; 32], |before| before.digest.0));
         bytes.extend(self.before.map_or(0, |before| before.bytes).to_le_bytes());
+        bytes.extend(field(self.versions.len()));
+        for version in &self.versions {
+            bytes.extend(version.to_le_bytes());
+        }
         for patch in &self.patches {
             bytes.extend(patch.source.0);
             bytes.extend(patch.target.0);
@@ -316,7 +334,9 @@ mod tests {
     fn a_delta_is_read_as_it_was_written() {
         let patches = vec![Patch::between(b"what was there", b"what is there"), Patch::between(b"", b"new")];
         for before in [None, Some(DeltaName { digest: Digest::of(b"before"), bytes: 7 })] {
-            let delta = Delta { before, patches: patches.clone() };
+            let versions = vec![7, Digest::of(b"top").prefix()];
+            let delta = Delta { before, versions, patches: patches.clone() };
+            assert_eq!((delta.leads_from(Digest::of(b"top")), delta.leads_from(Digest::of(b""))), (Some(1), None));
             assert_eq!(Delta::open(&delta.encode()), Ok(delta));
         }
         assert_eq!(Delta::open(&Delta::default().encode()), Ok(Delta::default()));
@@ -326,7 +346,7 @@ mod tests {
     fn damaged_deltas_are_refused_or_make_nothing_and_never_panic() {
         let source = b"a shard of which some bytes are changed, and the others stay as they are";
         let target = b"a shard of which four bytes are changed, and all others stay as they are";
-        let bytes = Delta { before: None, patches: vec![Patch::between(source, target)] }.encode();
+        let bytes = Delta { before: None, versions: vec![1], patches: vec![Patch::between(source, target)] }.encode();
         for cut in 0..bytes.len() {
             assert!(Delta::open(&bytes[..cut]).is_err(), "cut at {cut}");
         }

@@ -19,7 +19,7 @@ const PAGE: usize = 256;
 const MIN_PAGE: usize = 64;
 /// From then on a page ends before a child whose first path's digest begins with less than this: one in 64.
 const BORDER: u8 = 4;
-/// More levels than a site of any size needs (256^4 shards).
+/// More levels than a site of any size needs: a page has about 125 children.
 const MAX_LEVEL: u8 = 4;
 
 const MAGIC: &[u8; 4] = b"PGI1";

@@ -167,6 +167,8 @@ pub(super) struct Browser {
     pub(super) answered: bool,
     /// The version of the manifest that the worker has.
     pub(super) manifest: Option<u32>,
+    /// The newest that it has asked the origin about, since a neighbour spoke of it.
+    pub(super) asked: Option<u32>,
     pub(super) last_step: Option<usize>,
     pub(super) store: Store,
     /// Files and revisions that were asked for: what a browser's own cache would hold.
@@ -198,6 +200,7 @@ impl Browser {
             installed: false,
             answered: false,
             manifest: None,
+            asked: None,
             last_step: None,
             store: Store::default(),
             seen: BTreeMap::new(),

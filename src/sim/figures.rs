@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::queue::Micros;
+use super::release::Release;
 use crate::port::{Reason, Stats};
 
 /// Whose figures.
@@ -49,6 +50,8 @@ pub struct Tally {
     pub cache: u64,
     /// What came from neighbours.
     pub peer: u64,
+    /// What was taken from neighbours, or found in the store, for a new version before a page asked for it.
+    pub ahead: u64,
     /// What the origin sent of the site's files, used or not.
     pub origin: u64,
     /// What the origin was asked for, by [`Cause`].
@@ -73,6 +76,7 @@ impl Tally {
         self.eligible += other.eligible;
         self.cache += other.cache;
         self.peer += other.peer;
+        self.ahead += other.ahead;
         self.origin += other.origin;
         self.overhead += other.overhead;
         for (sum, more) in self.causes.iter_mut().zip(other.causes) {
@@ -130,6 +134,8 @@ pub struct Figures {
     pub meshes: u64,
     /// Bytes given by each browser, and its class of link; of those that gave or took part in a mesh.
     pub uploads: Vec<(u64, usize)>,
+    /// The versions published.
+    pub releases: Vec<Release>,
     /// Most visitors there at one time.
     pub most_online: u32,
     /// Events of the simulation.

@@ -59,6 +59,7 @@ impl World {
             frame: 0,
         }));
         self.figures.meshes += 1;
+        self.ask_for_news(number);
         self.tell(number, Input::Port);
     }
 
@@ -190,13 +191,27 @@ impl World {
     fn root_heard(&mut self, number: u32, text: &str) {
         let known = self.browsers[number as usize].manifest;
         let version = (0..=self.newest()).rev().find(|&version| root(version) == text);
-        let Some(version) = version.filter(|&version| known < Some(version)) else { return };
+        let browser = &mut self.browsers[number as usize];
+        let Some(version) = version.filter(|&version| known < Some(version) && browser.asked < Some(version)) else {
+            return;
+        };
+        // One question at a time, however many neighbours speak of it.
+        browser.asked = Some(version);
+        self.confirm(number, version);
+    }
+
+    /// The origin is asked for a word on a version.
+    pub(super) fn confirm(&mut self, number: u32, version: u32) {
         let browser = &self.browsers[number as usize];
         let delay = browser.traits.delay + (self.scenario.origin.distance_ms * 1000.0) as Micros;
         let answer = (self.scenario.origin.answer_ms * 1000.0) as Micros;
+        let bytes = root(version).len();
         self.queue.at(self.now + 2 * delay + answer, Event::Confirmed(number, browser.epoch, version));
-        self.figures.tally(browser.group()).overhead += text.len() as u64;
-        self.figures.at(self.now).origin += text.len() as u64;
+        self.figures.tally(browser.group()).overhead += bytes as u64;
+        if let Some(release) = self.figures.releases.last_mut() {
+            release.count_root(bytes);
+        }
+        self.figures.at(self.now).origin += bytes as u64;
     }
 
     /// The worker knows of a version, and has the mesh pass it on. Pages take it up when they are opened.
@@ -205,6 +220,7 @@ impl World {
         if browser.manifest < Some(version) {
             browser.manifest = Some(version);
             self.tell(number, Input::Worker(ToMesh::Root(root(version))));
+            self.learned(number, version);
         }
     }
 

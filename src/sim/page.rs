@@ -15,6 +15,7 @@ use super::origin::Purpose;
 use super::queue::Micros;
 use super::scenario::Visitors;
 use super::site::Site;
+use super::site::key;
 use super::world::{Event, World, open_conns};
 use super::{Arm, secs};
 use crate::mesh;
@@ -108,9 +109,13 @@ impl World {
             let bytes = if changed { cost.manifest_bytes } else { cost.unchanged_bytes } as u64;
             tally.overhead += bytes;
             self.figures.at(self.now).origin += bytes;
+            browser.asked = None;
             if browser.answered && browser.traits.consents {
                 let start = self.now + secs(cost.mesh_start_ms / 1000.0);
                 self.queue.at(start, Event::StartMesh(number, browser.epoch));
+                if changed {
+                    self.look_ahead(number, newest, 0);
+                }
             }
         }
         self.online += 1;
@@ -142,7 +147,7 @@ impl World {
         tally.eligible += if request.eligible { request.fetched } else { 0 };
         self.figures.at(self.now).fetched += request.fetched;
         if controlled {
-            self.open(number, file, pieces, request);
+            self.open(number, key(file, revision), pieces, request);
         } else if is_plain {
             self.figures.tally(group).cache += bytes;
             let epoch = self.browsers[number as usize].epoch;
@@ -241,7 +246,9 @@ impl World {
         let browser = &mut self.browsers[number as usize];
         if browser.visit.take().is_some() {
             self.online -= 1;
+            self.gone(number);
         }
+        let browser = &mut self.browsers[number as usize];
         browser.files.clear();
         browser.tick = Micros::MAX;
         if comes_back {

@@ -8,12 +8,13 @@ use serde::{Deserialize, Serialize};
 use crate::manifest::Mode;
 
 /// The scenarios that come with the program: names and TOML texts.
-pub const BUILT_IN: [(&str, &str); 6] = [
+pub const BUILT_IN: [(&str, &str); 7] = [
     ("game-2010", include_str!("scenarios/game-2010.toml")),
     ("flash-crowd", include_str!("scenarios/flash-crowd.toml")),
     ("dead-tracker", include_str!("scenarios/dead-tracker.toml")),
     ("misbehaving", include_str!("scenarios/misbehaving.toml")),
     ("version", include_str!("scenarios/version.toml")),
+    ("release", include_str!("scenarios/release.toml")),
     ("wikipedia-small", include_str!("scenarios/wikipedia-small.toml")),
 ];
 
@@ -329,6 +330,11 @@ impl Scenario {
             ("site.shell_files", "from 1 to 10000", (1..=10_000).contains(&site.shell_files)),
             ("site.steps", "from 1 to 1000000", (1..=1_000_000).contains(&site.steps)),
             ("site.files_a_step", "from 1 to 10000", (1..=10_000).contains(&site.files_a_step)),
+            (
+                "site.steps",
+                "few enough for 16 million files in all",
+                u64::from(site.steps) * u64::from(site.files_a_step) < 16_000_000,
+            ),
             ("site.shell_bytes and bytes_a_step", POSITIVE, positive(site.shell_bytes) && positive(site.bytes_a_step)),
             ("site.spread and zipf", "from 0 to 4", [site.spread, site.zipf].iter().all(|s| (0.0..=4.0).contains(s))),
             (

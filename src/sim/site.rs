@@ -15,6 +15,24 @@ use crate::pieces::{AVERAGE_PIECE, MAX_PIECE, MIN_PIECE};
 use crate::rng::Rng;
 use crate::verify::{self, Mismatch, Verified};
 
+/// A file's revision as a number: a browser may read two of one file at a time.
+pub(super) fn key(file: u32, revision: u32) -> u32 {
+    revision << FILE_BITS | file
+}
+
+/// The file that a revision is of.
+pub(super) fn file_of(key: u32) -> u32 {
+    key & ((1 << FILE_BITS) - 1)
+}
+
+/// Which revision of it.
+pub(super) fn revision_of(key: u32) -> u32 {
+    key >> FILE_BITS
+}
+
+/// A scenario has at most 200 new versions, and at most so many files.
+const FILE_BITS: u32 = 24;
+
 /// Stands for the bytes of a piece.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Body {

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::figures::{Figures, Group, Stretch, Tally};
+use super::release::{Release, Spreading};
 use super::scenario::Scenario;
 use crate::port::Reason;
 
@@ -176,6 +177,8 @@ pub struct Summary {
     pub dropped: Vec<(String, u64)>,
     /// Pieces whose digest was wrong.
     pub rejected: u64,
+    /// How each new version spread.
+    pub releases: Vec<Spreading>,
     /// Equal stretches of the time, with Peerage.
     pub timeline: Vec<Stretch>,
     /// The same with browsers' own caches.
@@ -203,6 +206,7 @@ impl Summary {
             connections: with.connections,
             dropped: named.collect(),
             rejected: with.rejected,
+            releases: with.releases.iter().map(Release::spreading).collect(),
             timeline: with.timeline.clone(),
             http_timeline: http.timeline.clone(),
             events: http.events + with.events,

@@ -140,6 +140,25 @@ fn a_new_version_spreads_with_navigations_and_costs_its_changed_pieces() {
     assert!(informed(33) > 0.7 && informed(65) > 0.7, "{} {}", informed(33), informed(65));
     let all = &summary.all;
     assert!(all.peer + all.origin < all.http_origin, "what a version did not change is not fetched again");
+    assert_eq!(summary.releases.len(), 2);
+    for release in &summary.releases {
+        assert!(release.present > 20 && release.left < release.present, "{release:?}");
+        assert!(release.heard_s.p50.is_some_and(|s| s < 60.0), "{release:?}");
+        assert!(release.held_s.p50 >= release.heard_s.p50, "{release:?}");
+        assert!(release.changed > 1_000_000 && release.roots <= 1024 * u64::from(release.present), "{release:?}");
+    }
+}
+
+#[test]
+fn a_release_reaches_those_who_are_there_within_minutes_and_the_origin_sends_little() {
+    let summary = simulate(&scenario("release", &[("visitors.count", "150")]), 1);
+    check_books(&summary);
+    let release = &summary.releases[0];
+    assert!(release.present > 60, "{release:?}");
+    assert!(release.heard_s.p99.is_some_and(|s| s < 330.0), "{release:?}");
+    assert!(release.held_s.p50.is_some_and(|s| s < 300.0), "{release:?}");
+    assert!(release.origin < 3 * release.changed, "{release:?}");
+    assert!(release.roots <= 1024 * u64::from(release.present), "{release:?}");
 }
 
 #[test]

@@ -5,36 +5,45 @@ use std::rc::Rc;
 use super::browser::{Open, Request};
 use super::figures::Cause;
 use super::origin::Purpose;
-use super::site::Body;
+use super::site::{Body, file_of, revision_of};
 use super::world::World;
 use crate::digest::Digest;
 use crate::manifest::Piece;
 use crate::mesh;
 use crate::port::{Held, Priority, ToMesh, ToWorker};
 use crate::sorted::Map;
-use crate::transfer::{Input, Output, Source, Transfer};
+use crate::transfer::{Input, Output, ReaderId, Source, Transfer};
 
-/// The document itself is not shared, all else is.
+/// The document itself is not shared, all else is. The number may be that of a revision ([`site::key`](super::site::key)).
 pub(super) fn is_shared(file: u32) -> bool {
-    file != 0
+    file_of(file) != 0
 }
 
 impl World {
     /// A request reaches the worker.
     pub(super) fn open(&mut self, number: u32, file: u32, pieces: Rc<[Piece]>, request: Request) {
+        let span = 0..pieces.len();
+        let reader = self.read(number, file, pieces);
+        let browser = &mut self.browsers[number as usize];
+        if let Some(open) = browser.files.get_mut(&file) {
+            open.readers.insert(reader, request);
+        }
+        browser.work.push_back((file, Input::Open(reader, span)));
+        browser.work.push_back((file, Input::Pull(reader)));
+    }
+
+    /// A file that is to be read, and the number of a new reader.
+    pub(super) fn read(&mut self, number: u32, file: u32, pieces: Rc<[Piece]>) -> ReaderId {
         let browser = &mut self.browsers[number as usize];
         let (store, neighbours) = (&browser.store, browser.node.as_ref().map_or(0, |n| n.neighbours));
-        let span = 0..pieces.len();
         let share = is_shared(file) && browser.traits.consents;
-        let open = browser.files.entry(file).or_insert_with(|| {
+        browser.files.entry(file).or_insert_with(|| {
             let local = |piece: &Piece| store.place(&piece.digest).is_some();
             let transfer = Transfer::new(pieces.to_vec(), share, neighbours > 0, local);
             Open { transfer, pieces, readers: Map::default(), runs: Map::default() }
         });
         browser.last_reader += 1;
-        open.readers.insert(browser.last_reader, request);
-        browser.work.push_back((file, Input::Open(browser.last_reader, span)));
-        browser.work.push_back((file, Input::Pull(browser.last_reader)));
+        browser.last_reader
     }
 
     /// Tells a transfer what happened, and carries out what it asks for.
@@ -74,9 +83,8 @@ impl World {
             Output::Ask(priority, pieces) => self.want(number, file, priority, &pieces),
             Output::Cancel(pieces) => self.cancel(number, file, &pieces),
             Output::Fetch { run, pieces, .. } => {
-                let revision = browser.seen.get(&file).copied().unwrap_or_default();
                 let bytes = open.pieces[pieces.clone()].iter().map(|p| u64::from(p.len)).sum();
-                if browser.plain.contains(&(file, revision)) {
+                if browser.plain.contains(&(file_of(file), revision_of(file))) {
                     // The worker's own fetch goes through the browser's cache.
                     self.figures.tally(group).cache += bytes;
                     for at in pieces {
@@ -89,6 +97,7 @@ impl World {
                     browser.work.push_back((file, Input::Ended(run, Ok(()))));
                     return;
                 }
+                let asked = open.pieces[pieces.clone()].to_vec();
                 let node = browser.node.as_ref().filter(|node| node.neighbours > 0 && is_shared(file));
                 let causes = &mut self.figures.tally(group).causes;
                 for piece in &open.pieces[pieces.clone()] {
@@ -99,6 +108,7 @@ impl World {
                     };
                     causes[cause as usize] += u64::from(piece.len);
                 }
+                self.count_changed(number, file, &asked);
                 let answer = self.ask_origin(number, bytes, Purpose::Run { file, run, pieces, arrived: 0 });
                 if let Some(open) = self.browsers[number as usize].files.get_mut(&file) {
                     open.runs.insert(run, answer);
@@ -112,8 +122,10 @@ impl World {
             Output::Emit(reader, _, source, body) => {
                 browser.work.push_back((file, Input::Pull(reader)));
                 let bytes = u64::from(body.len);
+                let is_asked = open.readers.contains_key(&reader);
                 let tally = self.figures.tally(group);
                 match source {
+                    _ if !is_asked => tally.ahead += bytes,
                     Source::Cache => tally.cache += bytes,
                     Source::Peer => {
                         tally.peer += bytes;
@@ -166,6 +178,7 @@ impl World {
         if browser.node.is_some() {
             browser.inbox.extend(told.into_iter().map(mesh::Input::Worker));
         }
+        self.caught_up(number);
     }
 
     /// Asks the mesh for pieces of a file, in the order they are needed.

@@ -8,6 +8,7 @@ use super::figures::Figures;
 use super::link::{CHUNK, Conn, End, Flow, Load, PACKET, Parcel, SHORT};
 use super::origin::Origin;
 use super::queue::{Micros, Queue};
+use super::release::{self, Pending};
 use super::scenario::Scenario;
 use super::site::Site;
 use super::tracker::TrackerNode;
@@ -32,6 +33,12 @@ pub(super) enum Event {
     StartMesh(u32, u32),
     /// The origin has confirmed a version that a neighbour spoke of.
     Confirmed(u32, u32, u32),
+    /// The origin has a version.
+    Released(u32),
+    /// A page that stays open asks for news.
+    News(u32, u32),
+    /// A worker looks for what a version has changed, in one of several rounds.
+    Follow(u32, u32, u32, usize),
     Tick(u32, u32),
     /// The browser's own cache has answered a request.
     Done(u32, u32, Request),
@@ -73,6 +80,7 @@ pub(super) struct World {
     pub(super) tracker: TrackerNode,
     pub(super) figures: Figures,
     pub(super) online: u32,
+    pub(super) pending: Pending,
     /// Chance in the network, which no visitor's own depends on.
     pub(super) noise: Rng,
 }
@@ -94,11 +102,15 @@ impl World {
             end,
             queue: Queue::default(),
             online: 0,
+            pending: Pending::default(),
             noise: stream(seed, 4, 0),
         };
         world.plan_arrivals();
         for dead in &world.scenario.tracker.dead {
             world.queue.at(secs(dead[0]), Event::TrackerDies);
+        }
+        for (at, event) in release::releases(&world) {
+            world.queue.at(at, event);
         }
         for stretch in 1..=STRETCHES as u64 {
             world.queue.at((stretch * world.figures.stretch()).saturating_sub(1).min(end), Event::Sample);
@@ -147,6 +159,11 @@ impl World {
             Event::Consent(number, epoch) if self.is_on(number, epoch) => self.consent(number),
             Event::StartMesh(number, epoch) if self.is_on(number, epoch) => self.start_mesh(number),
             Event::Confirmed(number, epoch, version) if self.is_on(number, epoch) => self.informed(number, version),
+            Event::Released(version) => self.released(version),
+            Event::Follow(number, epoch, version, round) if self.is_on(number, epoch) => {
+                self.follow(number, version, round)
+            }
+            Event::News(number, epoch) if self.is_on(number, epoch) => self.ask_for_news(number),
             Event::Tick(number, epoch) if self.is_on(number, epoch) => self.tick(number),
             Event::Done(number, epoch, request) if self.is_on(number, epoch) => {
                 self.answered(number, request);
@@ -164,6 +181,8 @@ impl World {
             | Event::Consent(..)
             | Event::StartMesh(..)
             | Event::Confirmed(..)
+            | Event::News(..)
+            | Event::Follow(..)
             | Event::Tick(..)
             | Event::Done(..)
             | Event::Retry(..) => {}

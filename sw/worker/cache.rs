@@ -164,7 +164,11 @@ impl Cache {
 
     async fn write_marked(&self, number: u64, bodies: &[Verified<Uint8Array>], line: &Segment) -> Js<()> {
         if !self.dirty.replace(true) {
-            self.put_stored("dirty", b"1").await?;
+            let marked = self.put_stored("dirty", b"1").await;
+            if marked.is_err() {
+                self.dirty.set(false);
+            }
+            marked?;
         }
         let parts = bodies.iter().map(|body| JsValue::from((**body).clone())).collect::<Array>();
         let blob = web_sys::Blob::new_with_u8_array_sequence(&parts)?;

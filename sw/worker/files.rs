@@ -14,7 +14,7 @@ use peerage::manifest::{Entry, Label, Piece};
 use peerage::route;
 use peerage::sorted::Map;
 use peerage::store::{PACK_BYTES, PACK_MS, SMALL_BYTES, Segment};
-use peerage::transfer::{Fault, Input, Output, ReaderId, RunId, Source, Transfer};
+use peerage::transfer::{AHEAD_MS, Fault, Input, Output, ReaderId, RunId, Source, Transfer};
 use peerage::verify::{self, Verified};
 use wasm_bindgen::prelude::*;
 
@@ -62,19 +62,19 @@ pub(super) struct Pack {
 
 impl Pack {
     /// A part of the manifest that was made here, if it is the one that it was to be.
-    pub(super) fn add(&mut self, want: Digest, body: Uint8Array, found: Digest) {
+    pub(super) fn add(&mut self, want: Digest, body: Uint8Array, found: Digest) -> Option<Verified<Uint8Array>> {
         let piece = Piece { digest: want, len: body.length() };
-        if let Ok(body) = verify::piece(body, piece.len as usize, found, &piece) {
-            self.pieces.push(piece);
-            self.bodies.push(body);
-        }
+        let body = verify::piece(body, piece.len as usize, found, &piece).ok()?;
+        self.pieces.push(piece);
+        self.bodies.push(body.clone());
+        Some(body)
     }
 
     pub(super) fn is_empty(&self) -> bool {
         self.pieces.is_empty()
     }
 
-    fn bytes(&self) -> u64 {
+    pub(super) fn bytes(&self) -> u64 {
         self.pieces.iter().map(|piece| u64::from(piece.len)).sum()
     }
 }
@@ -522,12 +522,9 @@ async fn fetch_queue(
     }
 }
 
-/// Takes what a version has changed from neighbours, as they come to hold it: whoever opens a page brings it into the
-/// swarm. What none of them has by the end is left until it is needed.
+/// Takes what a version has changed from neighbours, as they come to hold it.
 pub(super) async fn follow(inner: &'static Inner, version: u64, mut entries: Vec<Rc<Entry>>) {
-    /// Between one round and the next.
-    const ROUNDS_MS: [u64; 9] = [100, 500, 1_000, 2_000, 4_000, 8_000, 15_000, 30_000, 60_000];
-    for wait in ROUNDS_MS {
+    for wait in AHEAD_MS {
         {
             let store = inner.store.borrow();
             entries.retain(|entry| entry.pieces.iter().any(|piece| store.place(&piece.digest).is_none()));

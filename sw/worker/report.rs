@@ -196,7 +196,9 @@ pub(super) async fn message(inner: &'static Inner, event: &web_sys::ExtendableMe
             }
             Ok(JsValue::UNDEFINED)
         }
-        "refresh" => inner.refresh().await.map(|_| JsValue::UNDEFINED),
+        // Who wants neighbours and has none is told by nobody.
+        "news" if !inner.may_mesh() || inner.link.neighbours() > 0 => Ok(JsValue::UNDEFINED),
+        "refresh" | "news" => inner.refresh().await.map(|_| JsValue::UNDEFINED),
         "explain" => Ok(explain(inner, &js::text(&data, "url"))),
         "stats" => Ok(stats(inner)),
         "inspect" => Ok(inspect(inner)),
@@ -431,7 +433,7 @@ pub(super) async fn broadcast_now(inner: &Inner, message: &Object) -> usize {
 }
 
 async fn send_all(clients: &web_sys::Clients, scope: &str, message: &Object) -> usize {
-    let mut list = list(clients, web_sys::ClientType::Window).await;
+    let mut list = list(clients, web_sys::ClientType::Window).await.unwrap_or_default();
     // Those that it doesn't control may belong to another site on the same host.
     list.retain(|client| js::text(client, "url").starts_with(scope));
     for client in &list {
@@ -442,14 +444,14 @@ async fn send_all(clients: &web_sys::Clients, scope: &str, message: &Object) -> 
 }
 
 /// All pages and workers of the site.
-pub(super) async fn clients(inner: &Inner) -> Vec<JsValue> {
+pub(super) async fn clients(inner: &Inner) -> Js<Vec<JsValue>> {
     list(&inner.global.clients(), web_sys::ClientType::All).await
 }
 
-async fn list(clients: &web_sys::Clients, kind: web_sys::ClientType) -> Vec<JsValue> {
+async fn list(clients: &web_sys::Clients, kind: web_sys::ClientType) -> Js<Vec<JsValue>> {
     let options = web_sys::ClientQueryOptions::new();
     options.set_include_uncontrolled(true);
     options.set_type(kind);
-    let found = js::wait(clients.match_all_with_options(&options)).await;
-    found.map(|list| Array::from(&list).iter().collect()).unwrap_or_default()
+    let found = js::wait(clients.match_all_with_options(&options)).await?;
+    Ok(Array::from(&found).iter().collect())
 }

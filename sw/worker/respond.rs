@@ -205,9 +205,10 @@ async fn navigate(
         let race = Array::of2(&settled(refreshing.clone()), &settled(after(fresh_ms)));
         js::wait(Promise::race(&race)).await.ok()?;
         let known = inner.site.borrow().version_for("")?;
+        // Before anything is waited for: a version that nobody is pinned to may be forgotten.
+        inner.pin(resulting, Pin::Version(known));
         let version = inner.version(known).await?;
         if let Some(Some(entry)) = find(inner, &version, &candidate.path).await {
-            inner.pin(resulting, Pin::Version(known));
             let request = &event.request();
             let answer = serve(inner, Asked { request, number, version: &version, entry, candidate }).await;
             if answer.is_none() {
@@ -224,7 +225,7 @@ async fn navigate(
         let Ok(Refreshed::Confirmed) = Inner::refreshed(refreshing).await else { return };
         let current = inner.site.borrow().current;
         if let Some(number) = current {
-            inner.site.borrow_mut().pin(&resulting, Pin::Version(number));
+            inner.pin(&resulting, Pin::Version(number));
         }
     });
     None

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use js_sys::{Promise, Uint8Array};
 use peerage::digest::Digest;
-use peerage::manifest::{BadRoot, Child, Delta, Entry, Index, Label, MAX_DELTA_BYTES, Piece, Root, Shard};
+use peerage::manifest::{BadRoot, Child, Entry, Index, Label, Piece, Root, Shard};
 use peerage::site::{Hint, Pin, Verdict, Word};
 use peerage::sorted::{self, Map};
 use peerage::transfer::Fault;
@@ -18,6 +18,9 @@ use crate::js::{self, Js};
 /// A manifest of up to this many shards is fetched whole before its version is switched to; of a larger one, what the
 /// pages need is fetched when they need it.
 const WHOLE_SHARDS: usize = 64;
+
+/// No more bytes than about this are made by deltas at a time.
+const MADE: u64 = 4 << 20;
 
 /// Where parts of the manifest lie.
 const PARTS: [&str; 3] = ["index", "shard", "delta"];
@@ -252,9 +255,9 @@ impl Inner {
     /// the next worker doesn't know to be current.
     async fn switch(&'static self, root: Rc<Verified<SignedRoot>>) {
         if !self.constants.is_guest {
-            let clients = super::report::clients(self).await;
+            let clients = super::report::clients(self).await.unwrap_or_default();
             let ids: Vec<_> = clients.iter().map(|client| js::text(client, "id")).collect();
-            self.site.borrow_mut().pin_strangers(&ids);
+            self.site.borrow_mut().pin_strangers(&ids, js::unix_time());
         }
         self.write(Some(root)).await;
     }
@@ -345,32 +348,36 @@ impl Inner {
             return Ok(());
         };
         let mut patches = Vec::new();
-        let (mut next, mut bytes) = (root.delta, 0);
+        let (mut next, mut left) = (root.delta, usize::MAX);
         while let Some(name) = next {
-            bytes += name.bytes as usize;
-            if bytes > MAX_DELTA_BYTES {
-                return Ok(());
-            }
             let mut delta = None;
             let mut check = |bytes: Vec<u8>, found| {
                 delta = Some(verify::delta(&bytes, found, name.digest)?.into_inner());
                 Ok(())
             };
             self.part("delta", name.digest, name.bytes, &mut check).await?;
-            let Delta { before, patches: mut newer } = delta.ok_or(JsValue::UNDEFINED)?;
-            next = before.filter(|_| newer.iter().all(|patch| patch.source != had));
-            newer.append(&mut patches);
-            patches = newer;
+            let delta = delta.ok_or(JsValue::UNDEFINED)?;
+            let Some(far) = delta.leads_from(had).filter(|far| *far < left) else { return Ok(()) };
+            left = far;
+            next = delta.before.filter(|_| far > 0);
+            let mut newer = std::mem::replace(&mut patches, delta.patches);
+            patches.append(&mut newer);
         }
         let mut made = super::files::Pack::default();
         for patch in &patches {
+            if made.bytes() > MADE {
+                break;
+            }
             for kind in ["index", "shard"] {
                 let Some(source) = self.cache.read(&self.url(&part_path(kind, &patch.source))).await else { continue };
-                let Some(target) = patch.apply(&source.to_vec()) else { continue };
+                let Some(target) = patch.apply(&source.to_vec()) else { break };
                 let body = Uint8Array::from(&target[..]);
                 let found = js::sha256(&body).await?;
-                self.cache.write(&self.url(&part_path(kind, &found)), &body).await?;
-                made.add(patch.target, body, found);
+                if let Some(body) = made.add(patch.target, body, found) {
+                    // What can't be kept is fetched when it is needed.
+                    let _ = self.cache.write(&self.url(&part_path(kind, &found)), &body).await;
+                }
+                break;
             }
         }
         if !made.is_empty() {
@@ -522,32 +529,38 @@ impl Inner {
 
     /// Pins a document or worker, and remembers it.
     pub(super) fn pin(&'static self, client: &str, pin: Pin) {
-        self.site.borrow_mut().pin(client, pin);
+        self.site.borrow_mut().pin(client, pin, js::unix_time());
         self.save_soon();
     }
 
-    /// Forgets clients that are gone and versions that nobody uses, with their part of the cache; `all` looks for what was
-    /// left there even if none is forgotten now.
-    pub(super) async fn tidy(&'static self, all: bool) {
-        let alive = super::report::clients(self).await;
+    /// Forgets clients that are gone and versions that nobody uses, with their part of the cache. When a worker activates,
+    /// whatever else no version names goes, too; before that, and beside an update, it may be what that is about to use.
+    pub(super) async fn tidy(&'static self, activates: bool) {
+        let Ok(alive) = super::report::clients(self).await else { return };
         let alive: Vec<String> = alive.iter().map(|client| js::text(client, "id")).collect();
-        // A document that is being opened is no client yet, so those of this life stay.
-        let gone = self.site.borrow_mut().tidy(|client| {
-            alive.iter().any(|id| id == client) || !self.pinned_before.iter().any(|before| before == client)
-        });
+        let registration = self.global.registration();
+        let other = ["installing", "waiting"].iter().any(|state| js::get(&registration, state).is_truthy());
+        let updates = || self.refreshing.borrow().is_some() || self.site.borrow().updating;
+        if !activates && (other || updates()) {
+            return;
+        }
+        let gone = self.site.borrow_mut().tidy(&alive, js::unix_time());
         for version in &gone {
             self.versions.borrow_mut().remove(version);
         }
         self.save_soon();
-        // What an update is fetching is of no version yet.
-        if gone.is_empty() && !all || self.refreshing.borrow().is_some() {
+        if gone.is_empty() && !activates {
             return;
         }
+        let urls = self.cache.urls().await;
         let Ok(keep) = self.parts_in_use().await else { return };
-        for url in self.cache.urls().await {
+        for url in urls {
+            if updates() {
+                return;
+            }
             let relative = url.strip_prefix(&self.scope).unwrap_or_default();
             let is_part = PARTS.iter().any(|kind| relative.starts_with(&["peerage/", kind, "/"].concat()));
-            let is_old_wasm = relative.ends_with(".wasm") && relative != self.constants.wasm;
+            let is_old_wasm = activates && relative.ends_with(".wasm") && relative != self.constants.wasm;
             if (is_part && !keep.iter().any(|path| path == relative)) || is_old_wasm {
                 self.cache.delete(&url).await;
             }

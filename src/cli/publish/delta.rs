@@ -12,6 +12,9 @@ use crate::cli::site::{Place, delta_path, index_path, shard_path};
 /// Deltas that stay for visitors who missed versions.
 const KEPT: usize = 16;
 
+/// A delta without its patches, about, in bytes.
+const HEAD: usize = 48 + 8 * KEPT;
+
 /// What a root pays for naming a delta, in bytes.
 const NAMED: usize = 120;
 
@@ -28,36 +31,56 @@ impl Deltas {
     /// What leads from `previous` to `tree`.
     pub(super) fn since(previous: Option<&Previous>, tree: &Tree) -> Self {
         let Some(previous) = previous else { return Self::default() };
-        let before = previous.signed.root.delta;
-        let mut files = kept(&previous.place, before);
-        if previous.signed.root.index == tree.top.digest() {
+        let mut kept = kept(&previous.place, previous.signed.root.delta);
+        let index = previous.signed.root.index;
+        let files = |kept: Vec<Kept>| kept.into_iter().map(|kept| (kept.name, kept.bytes)).collect();
+        if index == tree.top.digest() {
             // What led to this manifest then still does.
-            return Self { name: files.first().map(|(name, _)| *name), files };
+            return Self { name: kept.first().map(|kept| kept.name), files: files(kept) };
         }
         let Some(Patches { patches, saved }) = Patches::between(previous, tree) else { return Self::default() };
-        let bytes = Delta { before: files.first().map(|(name, _)| *name), patches }.encode();
+        // Those that the chain has room for: what leads nowhere would be followed for nothing.
+        let own = HEAD + patches.iter().map(Patch::bytes).sum::<usize>();
+        let mut sum = own;
+        let reached = kept.iter().take(KEPT - 1).take_while(|kept| {
+            sum += kept.bytes.len();
+            sum <= MAX_DELTA_BYTES
+        });
+        let reached = reached.count();
+        kept.truncate(reached);
+        let older = kept.iter().filter_map(|kept| kept.delta.versions.first().copied());
+        let versions = [index.prefix()].into_iter().chain(older).collect();
+        let bytes = Delta { before: kept.first().map(|kept| kept.name), versions, patches }.encode();
         if bytes.len() > MAX_DELTA_BYTES || bytes.len() + NAMED > saved {
             return Self::default();
         }
         let name = DeltaName { digest: Digest::of(&bytes), bytes: u32::try_from(bytes.len()).unwrap_or(u32::MAX) };
+        let mut files: Vec<_> = files(kept);
         files.insert(0, (name, bytes));
-        files.truncate(KEPT);
         Self { name: Some(name), files }
     }
 }
 
+/// A delta of an earlier publication.
+struct Kept {
+    name: DeltaName,
+    delta: Delta,
+    bytes: Vec<u8>,
+}
+
 /// The deltas that `newest` leads to, as far as they are there.
-fn kept(place: &Place, newest: Option<DeltaName>) -> Vec<(DeltaName, Vec<u8>)> {
-    let mut files = Vec::new();
+fn kept(place: &Place, newest: Option<DeltaName>) -> Vec<Kept> {
+    let mut all: Vec<Kept> = Vec::new();
     let mut next = newest;
-    while let Some(name) = next.filter(|_| files.len() < KEPT)
+    while let Some(name) = next.filter(|_| all.len() < KEPT)
         && let Ok(Some(bytes)) = place.read(&delta_path(&name.digest), MAX_DELTA_BYTES)
         && let Ok(delta) = verify::delta(&bytes, Digest::of(&bytes), name.digest)
     {
-        next = delta.before;
-        files.push((name, bytes));
+        // Those further back are not spoken of.
+        next = delta.before.filter(|_| delta.versions.len() > 1);
+        all.push(Kept { name, delta: delta.into_inner(), bytes });
     }
-    files
+    all
 }
 
 /// How parts that are new are made of those that had their places.
@@ -69,13 +92,13 @@ struct Patches {
 
 impl Patches {
     /// The top page's, and those that are shorter than what they make; `None` where there would be more of them than a
-    /// delta takes.
+    /// delta takes, or what they are made of can't be read.
     fn between(previous: &Previous, tree: &Tree) -> Option<Self> {
         let parts = previous.parts.as_ref()?;
         let mut all = Self { patches: Vec::new(), saved: 0 };
         let mut room = MAX_DELTA_BYTES;
         let mut add = |path: String, target: &[u8], is_top: bool| {
-            let source = previous.place.read(&path, MAX_SHARD_BYTES).ok().flatten().unwrap_or_default();
+            let source = previous.place.read(&path, MAX_SHARD_BYTES).ok().flatten()?;
             let patch = Patch::between(&source, target);
             if is_top || patch.bytes() < target.len() {
                 room = room.checked_sub(patch.bytes())?;

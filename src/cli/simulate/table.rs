@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use indicatif::{HumanBytes, HumanCount, HumanDuration};
-use peerage::sim::{Outcome, Summary};
+use peerage::sim::{Outcome, Spread, Spreading, Summary};
 
 use super::sweep::Point;
 
@@ -30,6 +30,24 @@ pub(super) fn table(name: &str, summary: &Summary, took: Duration) -> String {
     if summary.rejected > 0 || !dropped.is_empty() {
         let said = format!("{} wrong pieces found out; peers dropped: {}", summary.rejected, dropped.join(", "));
         line(&mut out, "misbehaviour", &said);
+    }
+    for release in &summary.releases {
+        let Spreading { at_s, present, left, heard_s, held_s, changed, origin, roots } = *release;
+        let times = |spread: Spread| {
+            let said = |time: Option<f64>| time.map_or_else(|| "never".to_owned(), |s| seconds(s as f32 * 1000.0));
+            format!("{} / {} / {}", said(spread.p50), said(spread.p90), said(spread.p99))
+        };
+        let said = format!(
+            "{} with a mesh, {} left before it came; {} new, the origin sent {:.2} copies and {} of roots each",
+            HumanCount(u64::from(present)),
+            HumanCount(u64::from(left)),
+            HumanBytes(changed),
+            origin as f64 / changed.max(1) as f64,
+            HumanBytes(roots / u64::from(present.max(1)))
+        );
+        line(&mut out, &format!("version after {}", seconds(at_s as f32 * 1000.0)), &said);
+        line(&mut out, "  heard of by 50 / 90 / 99 %", &times(heard_s));
+        line(&mut out, "  its changes held by", &times(held_s));
     }
     let uploads = &summary.uploads;
     let said = format!(

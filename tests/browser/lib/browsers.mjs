@@ -1,4 +1,4 @@
-// Stock Chromium and Firefox, headless, each with a profile of its own on disk, kept on loopback.
+// Stock Chromium and Firefox, headless, each visitor with storage of its own on disk, kept on loopback.
 import { cpSync, existsSync, realpathSync, renameSync, rmSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -126,6 +126,7 @@ async function firefoxProfile() {
   const ended = new Promise(resolve => browser.process().once('exit', resolve));
   await browser.close();
   await within(20_000, 'firefox to close', ended);
+  await until('its preferences to be put back', () => !existsSync(path.join(profile, 'prefs.js.puppeteer')));
   const copy = `${started}.${process.pid}`;
   cpSync(profile, copy, { recursive: true });
   try {

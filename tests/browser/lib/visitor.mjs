@@ -1,4 +1,4 @@
-// A visitor: one browser with a profile of its own, driven as a person and the site's scripts would.
+// A visitor: one browser with storage of its own, driven as a person and the site's scripts would.
 import { allowLoopback, launch, stopServiceWorkers } from './browsers.mjs';
 import { PATIENCE, until, within } from './wait.mjs';
 
