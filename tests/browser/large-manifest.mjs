@@ -1,6 +1,8 @@
 // A site of more shards than a visit loads: a visit loads the parts of the manifest that it needs, an edit of one page costs a
 // visitor a few of them.
 import assert from 'node:assert/strict';
+import { rmSync } from 'node:fs';
+import path from 'node:path';
 import { served } from './lib/peerage.mjs';
 import { html } from './lib/site.mjs';
 import { EACH, story } from './lib/story.mjs';
@@ -35,10 +37,7 @@ story('a visit to a large site loads the parts of the manifest that it needs, an
     visitors.push(visitor);
   }
 
-  site.write({ [held[0]]: article(3, 7, 'edited') });
-  const release = await site.publish({ config });
-  assert.equal(release.new_pieces, 1);
-  for (const visitor of visitors) {
+  const update = async (visitor, release) => {
     const before = await origin.counters();
     await visitor.page.reload();
     await until('the visitor to have the new version', async () => (await visitor.stats()).version === release.version);
@@ -47,8 +46,32 @@ story('a visit to a large site loads the parts of the manifest that it needs, an
     assert.deepEqual(site.differences(await visitor.take(urls), origin.url), []);
     const edit = await manifest(before);
     const pages = served(before, await origin.counters(), path => path.startsWith('/wiki/'));
-    stage.report(`${visitor.name}: an edit of one of them costs ${edit.bytes} bytes of manifest in ${edit.requests} requests, ${pages.requests} page`);
+    stage.report(`${visitor.name}: ${edit.bytes} bytes of manifest in ${edit.requests} requests, ${pages.requests} page`);
+    return { edit, pages };
+  };
+  site.write({ [held[0]]: article(3, 7, 'edited') });
+  const release = await site.publish({ config });
+  assert.equal(release.new_pieces, 1);
+  for (const visitor of visitors) {
+    const { edit, pages } = await update(visitor, release);
     assert.equal(pages.requests, 1, 'only the page that was edited is fetched');
     assert.ok(edit.bytes < 4096, `${edit.bytes} bytes of manifest for one edit`);
   }
+
+  // Who missed versions follows their deltas, too.
+  let last;
+  for (const folder of [50, 3]) {
+    site.write({ [name(folder, 9)]: article(folder, 9, 'edited later') });
+    last = await site.publish({ config });
+  }
+  const { edit, pages } = await update(visitors[0], last);
+  assert.equal(pages.requests, 0, 'none of its pages was edited');
+  assert.ok(edit.bytes < 4096, `${edit.bytes} bytes of manifest for two edits`);
+
+  // Deltas that did not get to the host are done without.
+  site.write({ [held[1]]: article(3, 8, 'edited') });
+  last = await site.publish({ config });
+  rmSync(path.join(site.folder, 'peerage/delta'), { recursive: true });
+  const without = await update(visitors[1], last);
+  assert.ok(without.edit.bytes < 64 * 1024, `${without.edit.bytes} bytes of manifest`);
 }, { over: [EACH.flat()] });

@@ -90,3 +90,28 @@ for (const leads of [true, false]) {
     stage.report(`a neighbour ${Math.round(performance.now() - from)} ms after the return`);
   });
 }
+
+story('a document that comes out of the back/forward cache is of its own version after a release', async (stage, kind) => {
+  const pages = number => ({
+    'index.html': html('One', `<p>${number}</p><a href="two.html">two</a>`), 'two.html': html('Two', `<p>${number}</p>`),
+    'lazy.txt': `lazy ${number}`,
+  });
+  const site = await stage.site(pages(1));
+  const origin = await stage.serve(site);
+  const visitor = await stage.visitor(kind);
+  await visitor.enter(origin.url);
+  await visitor.page.evaluate(() => { window.kept = 'still here'; });
+  const lazy = () => visitor.page.evaluate(async () => (await fetch('lazy.txt')).text());
+  site.write(pages(2));
+  const { version } = await site.publish();
+  await Promise.all([visitor.page.waitForNavigation({ timeout: PATIENCE }), visitor.page.click('a')]);
+  await visitor.ready();
+  await until('the release', async () => (await visitor.stats()).version === version);
+  assert.equal(await lazy(), 'lazy 2');
+  await visitor.stopWorker();
+  await visitor.back('One');
+  const kept = await visitor.page.evaluate(() => window.kept ?? 'loaded anew');
+  const shown = await visitor.page.evaluate(() => document.querySelector('p').textContent);
+  stage.report(`back: ${kept}, a document of release ${shown}`);
+  assert.equal(await lazy(), `lazy ${shown}`);
+});

@@ -70,3 +70,26 @@ story('a release reaches visitors through each other, and the origin sends its c
     assert.deepEqual(site.differences(await visitor.take(urls), origin.url), [], `${visitor.name}, without the origin`);
   }
 }, { over: EACH.length > 1 ? [EACH.flat()] : EACH });
+
+story('who wants neighbours and has none asks the origin for news', async (stage, kind) => {
+  const site = await stage.site({ 'level.bin': 1000 });
+  const origin = await stage.serve(site);
+  const roots = async () => (await origin.counters())['/peerage/root.jws'].requests;
+  const visitor = await stage.visitor(kind);
+  await visitor.enter(origin.url);
+  const before = await roots();
+  await visitor.ask('news');
+  assert.equal(await roots(), before, 'without consent there is nobody to hear of it from anyway');
+  await visitor.consent();
+  site.write({ 'level.bin': 2000 });
+  const { version } = await site.publish();
+  await visitor.ask('news');
+  assert.equal((await visitor.stats()).version, version);
+  const other = await stage.visitor(kind, { name: 'other' });
+  await other.enter(origin.url);
+  await other.consent();
+  await visitor.neighbours(1);
+  const asked = await roots();
+  await visitor.ask('news');
+  assert.equal(await roots(), asked, 'neighbours tell');
+});
