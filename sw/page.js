@@ -203,8 +203,11 @@
     await refresh();
   }
 
+  /** The registration of our own script that covers this page, whatever scope the site gave it, or what has all of ours. */
   async function registered() {
-    const found = await navigator.serviceWorker.getRegistration(SCOPE);
+    const [near, found] = await Promise.all([location.href, SCOPE].map((url) => navigator.serviceWorker.getRegistration(url)));
+    const isOurs = [near?.active, near?.waiting, near?.installing].some((worker) => worker?.scriptURL === WORKER);
+    if (isOurs) return near;
     return found?.scope === SCOPE ? found : null;
   }
 

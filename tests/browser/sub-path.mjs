@@ -36,3 +36,21 @@ story('a site that is served under a prefix is shared', async (stage, kind) => {
   const origin = await stage.serve(site, { args: ['--prefix', '/game/'] });
   await shares(stage, kind, site, origin, new URL('game/', origin.url).href);
 });
+
+story('a site that registers the worker for one of its folders has no other', async (stage, kind) => {
+  const page = title => `<!doctype html><title>${title}</title><link rel="icon" href="data:,">`;
+  const narrow = '<script>navigator.serviceWorker.register("/peerage-sw.js", { scope: "/app/" })</script>';
+  const site = await stage.site({ 'app/index.html': page('App') + narrow, 'app/part.bin': 90_000, 'other/index.html': page('Other') });
+  const origin = await stage.serve(site);
+  const visitor = await stage.visitor(kind);
+  await visitor.enter(new URL('app/', origin.url).href);
+  const registered = () => visitor.page.evaluate(async () => (
+    [window.peerage?.reason, ...(await navigator.serviceWorker.getRegistrations()).map(({ scope }) => new URL(scope).pathname)]));
+  assert.deepEqual(await registered(), [null, '/app/']);
+  const part = site.url(origin.url, 'app/part.bin');
+  assert.deepEqual(site.differences(await visitor.take([part]), origin.url), []);
+  assert.equal((await visitor.explain(part)).verified, true);
+  await visitor.goto(new URL('other/', origin.url).href);
+  assert.equal(await visitor.page.evaluate(() => navigator.serviceWorker.controller), null);
+  assert.deepEqual((await registered()).slice(1), ['/app/']);
+});
