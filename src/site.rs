@@ -134,6 +134,8 @@ pub struct Site {
     pub rejected: u64,
     /// The origin's delay in milliseconds and rate in bytes a second, as last measured; 0 where never.
     pub origin: (u64, u64),
+    /// The origin's answers have no reason phrase, as with HTTP/2 and 3; a page can see that (`Response.statusText`).
+    pub is_wordless: bool,
     /// What of the mesh's figures is in `bytes` and `rejected` already.
     counted: Counted,
 }
@@ -199,6 +201,7 @@ impl Site {
             put(&mut out, number);
         }
         out.extend(self.key_floor.to_le_bytes());
+        out.push(u8::from(self.is_wordless));
         out
     }
 
@@ -245,6 +248,7 @@ impl Site {
             *number = from.u64()?;
         }
         site.key_floor = from.u32()?;
+        site.is_wordless = from.u8()? == 1;
         from.end()?;
         Ok(site)
     }
@@ -432,7 +436,7 @@ mod tests {
         site.pin("tab", Pin::Version(5), 9_000);
         site.pin("other", Pin::Pass, 9_000);
         site.pass(&BadRoot::Signature);
-        site.updating = true;
+        (site.updating, site.is_wordless) = (true, true);
         (site.consent, site.paused, site.rejected, site.origin) = (Answer::Denied, true, 9, (40, 5_000_000));
         site.bytes = Bytes { cache: 1, peer: 2, origin: 3, uploaded: 4, wasted: u64::MAX };
         site.counted = Counted { mesh: [6; 20], up: 10, wasted: 11, rejected: 12 };

@@ -9,7 +9,7 @@
 // itself is checked against the signed manifest when the wasm is told what was answered, at most a second later: one that
 // says otherwise is thrown away. It lies where only scripts of the site's own origin can write (docs/threat-model.md).
 
-/** @typedef {{headers: [string, string][], segment: number, offset: number, length: number, sha256: string, bytes: Uint8Array?}} HotFile */
+/** @typedef {{headers: [string, string][], segment: number, offset: number, length: number, sha256: string, bytes: Uint8Array?, statusText: string}} HotFile */
 
 const peerageHot = (scope, cacheName) => {
   "use strict";
@@ -89,7 +89,7 @@ const peerageHot = (scope, cacheName) => {
     const id = ++requests;
     if (notes.length < NOTES) notes.push([url, id, file.length, file.segment, version, file.sha256]);
     const own = [["server-timing", `peerage;desc="${id}"`], ["date", new Date().toUTCString()]];
-    return new Response(file.bytes, { headers: [...file.headers, ...own], statusText: "OK" });
+    return new Response(file.bytes, { headers: [...file.headers, ...own], statusText: file.statusText });
   }
 
   async function segment(number) {
@@ -132,8 +132,8 @@ const peerageHot = (scope, cacheName) => {
       version = table.version;
       for (const id of table.clients) clients.add(id);
       for (const url of table.unlisted) unlisted.add(url);
-      for (const [url, headers, at, offset, length, sha256] of table.files) {
-        files.set(url, { headers, segment: at, offset, length, sha256, bytes: null });
+      for (const [url, headers, at, offset, length, sha256, statusText] of table.files) {
+        files.set(url, { headers, segment: at, offset, length, sha256, bytes: null, statusText });
       }
     } catch {
       // As good as none.
@@ -147,7 +147,7 @@ const peerageHot = (scope, cacheName) => {
     timer = null;
     if (files.size + unlisted.size === 0) return;
     const began = life;
-    const list = [...files].map(([url, { headers, segment: at, offset, length, sha256 }]) => [url, headers, at, offset, length, sha256]);
+    const list = [...files].map(([url, { headers, segment: at, offset, length, sha256, statusText }]) => [url, headers, at, offset, length, sha256, statusText]);
     const text = JSON.stringify({ version, clients: [...clients], unlisted: [...unlisted], files: list });
     const to = await cache();
     // Without room it is the wasm's turn after each wake.
@@ -208,11 +208,11 @@ const peerageHot = (scope, cacheName) => {
     },
 
     /** An answer of the wasm that may be given again. */
-    keep(began, { request }, number, { headers, body, place }) {
+    keep(began, { request }, number, { headers, body, place, statusText }) {
       if (began !== life || request.url.includes("#") || !isPlain(request) || place.length > LARGEST || !isOf(number) || files.has(request.url)) return;
       if (files.size >= FILES) drop(files.keys().next().value);
       const isOwn = ([name]) => name === "server-timing" || name === "date";
-      const file = { ...place, headers: headers.filter((header) => !isOwn(header)), bytes: null };
+      const file = { ...place, headers: headers.filter((header) => !isOwn(header)), bytes: null, statusText };
       files.set(request.url, file);
       remember(file, body.slice());
       writeSoon();

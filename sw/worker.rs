@@ -234,9 +234,8 @@ impl Worker {
         let inner = self.0;
         inner.hold(&event);
         js::promise(async move {
-            Ok(respond::respond(inner, &event, number, ignores_query)
-                .await
-                .map_or(JsValue::UNDEFINED, respond::Said::into_js))
+            let said = respond::respond(inner, &event, number, ignores_query).await;
+            Ok(said.map_or(JsValue::UNDEFINED, |said| said.into_js(inner)))
         })
     }
 

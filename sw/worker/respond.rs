@@ -35,9 +35,9 @@ pub(super) enum Said {
 }
 
 impl Said {
-    pub(super) fn into_js(self) -> JsValue {
+    pub(super) fn into_js(self, inner: &Inner) -> JsValue {
         match self {
-            Self::Answer(answer) => answer.into_js(),
+            Self::Answer(answer) => answer.into_js(inner.site.borrow().is_wordless),
             Self::Unlisted(version) => js::object(&[("unlisted", (version as f64).into())]).into(),
         }
     }
@@ -46,6 +46,7 @@ impl Said {
 /// What a response is made of.
 pub(super) struct Answer {
     status: u16,
+    /// As it is where the origin's answers have one.
     status_text: &'static str,
     headers: Vec<(String, String)>,
     body: Body,
@@ -72,11 +73,12 @@ enum Body {
 }
 
 impl Answer {
-    fn into_js(self) -> JsValue {
+    fn into_js(self, is_wordless: bool) -> JsValue {
+        let status_text = if is_wordless { "" } else { self.status_text };
         let pairs = |(name, value): &(String, String)| Array::of2(&name.into(), &value.into());
         let out = js::object(&[
             ("status", self.status.into()),
-            ("statusText", self.status_text.into()),
+            ("statusText", status_text.into()),
             ("headers", self.headers.iter().map(pairs).collect::<Array>().into()),
         ]);
         match self.body {

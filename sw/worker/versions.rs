@@ -159,13 +159,13 @@ impl Inner {
         Ok(Refreshed::Refused)
     }
 
-    async fn fetch_root(&self, mode: &str) -> Js<Fetched> {
+    async fn fetch_root(&'static self, mode: &str) -> Js<Fetched> {
         let Ok(response) = js::wait(js::fetch(&self.url("peerage/root.jws"), &same_origin(mode))).await else {
             return Ok(Fetched::Nothing);
         };
         let response: web_sys::Response = response.unchecked_into();
         match response.status() {
-            200 => {}
+            200 => self.heed_phrase(&response),
             // The owner took the site out of our hands.
             404 | 410 if self.site.borrow().current.is_some() => return Ok(Fetched::Gone),
             _ => return Ok(Fetched::Nothing),
@@ -181,6 +181,16 @@ impl Inner {
             Ok(None) => Fetched::Nothing,
             Err(why) => Fetched::Bad(why),
         })
+    }
+
+    /// Other answers are repeated with a reason phrase if this one has it.
+    fn heed_phrase(&'static self, response: &web_sys::Response) {
+        let is_wordless = response.status_text().is_empty();
+        let was_wordless = std::mem::replace(&mut self.site.borrow_mut().is_wordless, is_wordless);
+        if was_wordless != is_wordless {
+            self.cool();
+            self.save_soon();
+        }
     }
 
     async fn follow(&'static self, root: Rc<Verified<SignedRoot>>, verdict: Verdict) -> Js<Refreshed> {

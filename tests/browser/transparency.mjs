@@ -50,3 +50,51 @@ story('with only the one line in the page the worker adds its script, and nothin
   await visitor.wait('control', () => navigator.serviceWorker.controller !== null);
   assert.equal(await scripts(), 0, 'inject = false');
 });
+
+/** What a page sees of the answer's status, whole and in part. */
+function statuses(visitor, url, cache = 'default') {
+  return visitor.page.evaluate(async (asked, mode) => {
+    const seen = [];
+    for (const headers of [{}, { range: 'bytes=1-9' }]) {
+      const response = await fetch(asked, { headers, cache: mode });
+      await response.arrayBuffer();
+      seen.push([response.status, response.statusText]);
+    }
+    return seen;
+  }, url, cache);
+}
+
+story('a status has a reason phrase where the origin sends one', async (stage, kind) => {
+  const site = await stage.site({ ...files, 'small.txt': 'small', 'plain.html': html('Plain', '', '') });
+  const origin = await stage.serve(site);
+  const visitor = await stage.visitor(kind);
+  for (const phrases of [true, false]) {
+    const [direct, behind] = [await stage.front(origin), await stage.front(origin)];
+    for (const front of phrases ? [] : [direct, behind]) {
+      // As with HTTP/2, whose answers have none.
+      front.when(/./, (_, response, pass) => {
+        const { writeHead } = response;
+        response.writeHead = (status, headers) => writeHead.call(response, status, '', headers);
+        pass();
+      });
+    }
+    await visitor.goto(new URL('plain.html', direct.url).href);
+    // Chromium's HTTP cache makes up a phrase for the parts that it cuts.
+    const wanted = await statuses(visitor, 'small.txt', 'no-store');
+    assert.deepEqual(wanted.map(([status, text]) => [status, text !== '']), [[200, phrases], [206, phrases]]);
+    const seesIt = async when => {
+      for (const name of ['small.txt', 'data/large.bin']) assert.deepEqual(await statuses(visitor, site.url(behind.url, name)), wanted, `${name} ${when}`);
+    };
+    await visitor.enter(behind.url);
+    await seesIt('from the origin');
+    await until('an answer out of the store', async () => {
+      await seesIt('on the way to the store');
+      return (await visitor.explain(site.url(behind.url, 'small.txt')))?.bytes.cache > 0;
+    });
+    await until('that to be written down', () => visitor.page.evaluate(async () => (
+      (await (await caches.match(new URL('peerage/store/hot', location)))?.json())?.files.some(([url]) => url.endsWith('small.txt')))));
+    await behind.stop();
+    await visitor.stopWorker();
+    await seesIt('offline, by a worker that woke');
+  }
+});
