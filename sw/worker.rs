@@ -105,6 +105,8 @@ struct Inner {
     /// Headers were observed since they were last written.
     observed_more: Cell<bool>,
     refreshing: RefCell<Option<Promise>>,
+    /// Clients about which the origin is being asked: which version they see is not known yet.
+    meeting: RefCell<Vec<String>>,
     /// Goes on with the update that an earlier life broke off.
     resuming: RefCell<Option<Promise>>,
     /// What is remembered is being written.
@@ -160,6 +162,7 @@ pub async fn start_worker(
         observed: RefCell::new(memory.observed),
         observed_more: Cell::new(false),
         refreshing: RefCell::default(),
+        meeting: RefCell::default(),
         resuming: RefCell::default(),
         writing: RefCell::default(),
         saving: Cell::new(false),
@@ -220,10 +223,12 @@ impl Worker {
         })
     }
 
-    /// The activate event: what older workers left and nobody uses goes.
+    /// The activate event: pages that were there before are on the version that was installed, and what older workers left
+    /// and nobody uses goes.
     pub fn activate(&self) -> Promise {
         let inner = self.0;
         js::promise(async move {
+            inner.pin_strangers().await;
             inner.tidy(true).await;
             Ok(JsValue::UNDEFINED)
         })

@@ -448,6 +448,12 @@ pub(super) async fn clients(inner: &Inner) -> Js<Vec<JsValue>> {
     list(&inner.global.clients(), web_sys::ClientType::All).await
 }
 
+/// Whether a client is a document that was opened by a URL.
+pub(super) async fn was_fetched(inner: &Inner, id: &str) -> bool {
+    let client = js::wait(inner.global.clients().get(id)).await.unwrap_or_default();
+    js::text(&client, "type") == "window" && js::text(&client, "url").starts_with("http")
+}
+
 async fn list(clients: &web_sys::Clients, kind: web_sys::ClientType) -> Js<Vec<JsValue>> {
     let options = web_sys::ClientQueryOptions::new();
     options.set_include_uncontrolled(true);

@@ -147,7 +147,12 @@ pub(super) async fn respond(
     }
     let candidate = decided.ok()?;
     let client = event.client_id().unwrap_or_default();
-    if inner.constants.is_guest && !client.is_empty() && !inner.site.borrow().knows(&client) {
+    let is_new = {
+        let site = inner.site.borrow();
+        let may_ask = inner.constants.is_guest || site.version_for("").is_some();
+        may_ask && !client.is_empty() && !site.knows(&client)
+    };
+    if is_new {
         meet(inner, event, &client).await;
         if !inner.site.borrow().knows(&client) {
             return None;
@@ -233,18 +238,23 @@ async fn navigate(
     None
 }
 
-/// A document that a handler of the site's own answered sees what it would see of the network, the origin's version of
-/// now, and the one that is here where the origin can't be reached. Until that is known its requests pass.
+/// A document that did not come through here, since a handler of the site's own answered it, or since it answers what was
+/// sent (a `POST` is the network's), sees what it would see of the network: the origin's version of now, and the one that
+/// is here where the origin can't be reached. Until that is known its requests pass.
 async fn meet(inner: &'static Inner, event: &web_sys::FetchEvent, client: &str) {
     let fresh_ms = inner.current().map_or(0, |version| u64::from(version.root.root.policy.fresh_ms));
     let client = client.to_owned();
+    inner.meeting.borrow_mut().push(client.clone());
     let met = js::promise(async move {
-        let refreshed = inner.refresh().await;
+        // What a document makes out of its own text (a frame, a worker) is never opened through here.
+        let asks = inner.constants.is_guest || super::report::was_fetched(inner, &client).await;
+        let refreshed = if asks { inner.refresh().await } else { Ok(Refreshed::Unreachable) };
         let current = inner.site.borrow().current;
         let pin = match (refreshed, current) {
             (Ok(Refreshed::Confirmed | Refreshed::Unreachable), Some(current)) => Pin::Version(current),
             _ => Pin::Pass,
         };
+        inner.meeting.borrow_mut().retain(|other| *other != client);
         inner.pin(&client, pin);
         Ok(JsValue::UNDEFINED)
     });

@@ -264,12 +264,19 @@ impl Inner {
     /// Makes a version the current one, first in what is remembered, then here: no document is opened with a version that
     /// the next worker doesn't know to be current.
     async fn switch(&'static self, root: Rc<Verified<SignedRoot>>) {
-        if !self.constants.is_guest {
-            let clients = super::report::clients(self).await.unwrap_or_default();
-            let ids: Vec<_> = clients.iter().map(|client| js::text(client, "id")).collect();
-            self.site.borrow_mut().pin_strangers(&ids, js::unix_time());
-        }
+        self.pin_strangers().await;
         self.write(Some(root)).await;
+    }
+
+    /// Pins the clients that nobody remembers to the current version, but for those about which the origin is being asked.
+    pub(super) async fn pin_strangers(&self) {
+        if self.constants.is_guest {
+            return;
+        }
+        let clients = super::report::clients(self).await.unwrap_or_default();
+        let mut ids: Vec<_> = clients.iter().map(|client| js::text(client, "id")).collect();
+        ids.retain(|id| !self.meeting.borrow().contains(id));
+        self.site.borrow_mut().pin_strangers(&ids, js::unix_time());
     }
 
     /// A neighbour says that there is a newer version. The origin is asked for a word on it, unless its owner has said

@@ -27,6 +27,14 @@ function releases(visitor, parts) {
   }, parts);
 }
 
+/** What the worker has written down of the site and its documents, in both copies. */
+function remembered(visitor) {
+  return visitor.page.evaluate(async () => {
+    const copies = ['state', 'state-2'].map(async name => (await caches.match(new URL(`peerage/store/${name}`, location)))?.text());
+    return JSON.stringify(await Promise.all(copies));
+  });
+}
+
 const parts = (from, to) => Array.from({ length: to - from }, (_, i) => `part-${from + i}.json`);
 
 story('a tab that was open across a deploy keeps its version and the next navigation has the new one', async (stage, kind) => {
@@ -59,6 +67,48 @@ story('a tab that was open across a deploy keeps its version and the next naviga
   await visitor.page.reload();
   await visitor.ready();
   assert.deepEqual(await releases(visitor, parts(0, PARTS)), [2], 'the old tab, reloaded');
+});
+
+story('a document that answers a form which was sent has the release that the origin has', async (stage, kind) => {
+  const site = await stage.site(release(1));
+  const front = await stage.front(await stage.serve(site));
+  const visitor = await stage.visitor(kind);
+  await visitor.enter(front.url);
+  assert.deepEqual(await releases(visitor, parts(0, PARTS)), [1]);
+
+  const second = release(2);
+  site.write(second);
+  await site.publish();
+  // The application's own answer; the worker never sees what is sent.
+  front.when('/sent', (_, response) => {
+    response.writeHead(200, { 'content-type': 'text/html; charset=utf-8', 'cache-control': 'no-store' });
+    response.end(second['index.html']);
+  });
+  await visitor.page.evaluate(() => {
+    const form = Object.assign(document.createElement('form'), { method: 'POST', action: 'sent' });
+    document.body.append(form);
+    setTimeout(() => form.submit());
+  });
+  await visitor.wait('the answer', () => document.title === 'Release 2' && document.readyState === 'complete');
+  assert.deepEqual(front.seen.get('/sent').methods, ['POST']);
+  assert.deepEqual(await releases(visitor, parts(0, 2)), [2], 'what the answer loads');
+  await until('the new version to be whole', async () => {
+    assert.deepEqual(await releases(visitor, parts(0, PARTS)), [2]);
+    return (await visitor.ask('stats')).version === site.report.version;
+  });
+
+  // That is remembered, a moment later: the origin isn't asked about a document each time that the worker wakes.
+  await until('a life in which the origin is not asked', async () => {
+    await visitor.stopWorker();
+    const [asked, written] = [front.requests('/peerage/root.jws'), await remembered(visitor)];
+    assert.deepEqual(await releases(visitor, parts(0, PARTS)), [2], 'after the worker was stopped');
+    if (front.requests('/peerage/root.jws') === asked) return true;
+    await until('that to be written', async () => await remembered(visitor) !== written);
+    return false;
+  });
+  await front.stop();
+  await visitor.stopWorker();
+  assert.deepEqual(await releases(visitor, parts(0, PARTS)), [2], 'offline');
 });
 
 /** Copies a published folder to where it is served from, as a careful deploy does: what is new first, the root last. */
