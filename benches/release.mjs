@@ -70,7 +70,7 @@ function different(before, folder) {
   for (const bytes of before.values()) for (let at = 0; at + RUN <= bytes.length; at += RUN) known.add(hash(bytes, at));
   const same = new Set([...before.keys()]);
   let count = 0;
-  for (const name of filesBelow(folder)) {
+  for (const name of filesBelow(folder).filter(file => !isOwn(file))) {
     if (same.has(sha256File(folder, name))) continue;
     const bytes = readFileSync(path.join(folder, name));
     let at = 0, value = bytes.length < RUN ? 0 : hash(bytes, 0);
@@ -89,6 +89,8 @@ function different(before, folder) {
   return count;
 }
 
+const isOwn = file => file.startsWith('peerage');
+
 const table = new Table();
 for (const [name, { before, after }] of Object.entries(RELEASES)) {
   for (let run = 0; run < RUNS; run++) {
@@ -97,15 +99,14 @@ for (const [name, { before, after }] of Object.entries(RELEASES)) {
       writeFiles(folder, { 'index.html': html('Release') });
       before(folder);
       await publish(folder, beside, { config });
-      const own = file => file.startsWith('peerage');
-      const names = filesBelow(folder).filter(file => !own(file));
+      const names = filesBelow(folder).filter(file => !isOwn(file));
       const old = new Map(names.map(file => [sha256File(folder, file), readFileSync(path.join(folder, file))]));
       const origin = await Origin.start(folder);
       const visitor = await Visitor.start(kind, { allow: [origin.url] });
       await visitor.enter(origin.url);
       after(folder);
       const { version } = await publish(folder, beside, { config });
-      const now = filesBelow(folder).filter(file => !own(file));
+      const now = filesBelow(folder).filter(file => !isOwn(file));
       const sizes = now.map(file => readFileSync(path.join(folder, file)).length);
       const counters = await origin.counters();
       const from = performance.now();
@@ -128,6 +129,7 @@ for (const [name, { before, after }] of Object.entries(RELEASES)) {
       await visitor.close();
       await origin.stop();
       removeFolder(folder);
+      removeFolder(beside);
     }
   }
 }

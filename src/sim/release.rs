@@ -21,6 +21,8 @@ const NEWS_S: [f64; 2] = [180.0, 300.0];
 #[derive(Debug, Default)]
 pub(super) struct Pending {
     version: u32,
+    /// Who had a mesh when it was published, and is still there.
+    present: BTreeSet<u32>,
     /// Who had a mesh when it was published, is still there, and has not heard of it,
     unaware: BTreeSet<u32>,
     /// or has not all that it changed of what they hold.
@@ -44,8 +46,10 @@ pub struct Release {
     held: Vec<Micros>,
     /// Bytes that are new in it.
     changed: u64,
-    /// Bytes of those that workers asked of the origin where they held an older revision.
+    /// Bytes of those that workers of those present asked of the origin.
     origin: u64,
+    /// The same for visitors who came back with an older version.
+    returned: u64,
     /// Bytes of roots that it sent.
     roots: u64,
 }
@@ -77,8 +81,10 @@ pub struct Spreading {
     pub held_s: Spread,
     /// Bytes that are new in it.
     pub changed: u64,
-    /// Bytes of those that workers asked of the origin where they held an older revision, until the next version or the end.
+    /// Bytes of those that the workers of those visitors asked of the origin, until the next version or the end.
     pub origin: u64,
+    /// The same for visitors who came back with an older version, and have no neighbour yet when they open a page.
+    pub returned: u64,
     /// Bytes of roots that it sent.
     pub roots: u64,
 }
@@ -102,6 +108,7 @@ impl Release {
             held_s: spread(&self.held, self.present - self.left),
             changed: self.changed,
             origin: self.origin,
+            returned: self.returned,
             roots: self.roots,
         }
     }
@@ -132,7 +139,7 @@ impl World {
             changed: new.sum(),
             ..Release::default()
         });
-        self.pending = Pending { version, unaware: present.clone(), behind: present };
+        self.pending = Pending { version, unaware: present.clone(), behind: present.clone(), present };
     }
 
     /// A visitor's worker has a version: what has changed of what it holds is taken from neighbours.
@@ -198,7 +205,7 @@ impl World {
 
     /// Looks whether a visitor holds all that the newest version has changed.
     pub(super) fn caught_up(&mut self, number: u32) {
-        let Pending { version, unaware, behind } = &self.pending;
+        let Pending { version, unaware, behind, .. } = &self.pending;
         if !behind.contains(&number) || unaware.contains(&number) {
             return;
         }
@@ -226,6 +233,7 @@ impl World {
 
     /// A visitor goes.
     pub(super) fn gone(&mut self, number: u32) {
+        self.pending.present.remove(&number);
         let Some(release) = self.figures.releases.last_mut() else { return };
         release.unaware += u32::from(self.pending.unaware.remove(&number));
         release.left += u32::from(self.pending.behind.remove(&number));
@@ -247,7 +255,8 @@ impl World {
         }
         let new = pieces.iter().filter(|piece| !before.1.contains(piece)).map(|piece| u64::from(piece.len));
         if let Some(release) = self.figures.releases.last_mut() {
-            release.origin += new.sum::<u64>();
+            let stayed = self.pending.present.contains(&number);
+            *if stayed { &mut release.origin } else { &mut release.returned } += new.sum::<u64>();
         }
     }
 }
