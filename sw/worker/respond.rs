@@ -244,11 +244,16 @@ async fn navigate(
 async fn meet(inner: &'static Inner, event: &web_sys::FetchEvent, client: &str) {
     let fresh_ms = inner.current().map_or(0, |version| u64::from(version.root.root.policy.fresh_ms));
     let client = client.to_owned();
+    if !inner.constants.is_guest && !was_fetched(inner, client.clone()).await {
+        let current = inner.site.borrow().current;
+        if let Some(current) = current {
+            inner.pin(&client, Pin::Version(current));
+        }
+        return;
+    }
     inner.meeting.borrow_mut().push(client.clone());
     let met = js::promise(async move {
-        // What a document makes out of its own text (a frame, a worker) is never opened through here.
-        let asks = inner.constants.is_guest || super::report::was_fetched(inner, &client).await;
-        let refreshed = if asks { inner.refresh().await } else { Ok(Refreshed::Unreachable) };
+        let refreshed = inner.refresh().await;
         let current = inner.site.borrow().current;
         let pin = match (refreshed, current) {
             (Ok(Refreshed::Confirmed | Refreshed::Unreachable), Some(current)) => Pin::Version(current),
@@ -262,6 +267,16 @@ async fn meet(inner: &'static Inner, event: &web_sys::FetchEvent, client: &str) 
         // Neither rejects.
         let _ = js::wait(Promise::race(&Array::of2(&met, &after(fresh_ms)))).await;
     }
+}
+
+/// Whether a client is a document that was opened by a URL. What a document makes out of its own text (a frame, a worker)
+/// never comes through here, and is of the version that is current; so is what the browser doesn't tell of in time: it waits
+/// for a module worker to be ready, which waits for its imports.
+async fn was_fetched(inner: &'static Inner, client: String) -> bool {
+    const TOLD_MS: u64 = 500;
+    let told = js::promise(async move { Ok(super::report::was_fetched(inner, &client).await.into()) });
+    let first = js::wait(Promise::race(&Array::of2(&told, &after(TOLD_MS)))).await;
+    first.is_ok_and(|told| told.is_truthy())
 }
 
 fn after(ms: u64) -> Promise {
