@@ -22,7 +22,7 @@ mod policy;
 mod root;
 mod shard;
 
-pub use delta::{Delta, DeltaName, MAX_DELTA_BYTES, Patch};
+pub use delta::{Delta, DeltaName, MAX_CHAIN, MAX_DELTA_BYTES, Patch};
 pub use entry::{Entry, Label, Piece, integrity_of};
 pub use index::{Child, Index, MAX_PAGE_BYTES, Tree, build_tree};
 pub use path::{BadPath, check_path, path_from_url, url_from_path};

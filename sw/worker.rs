@@ -11,11 +11,13 @@
 //!
 //! It keeps nothing that it can't rebuild: browsers stop it after half a minute of rest.
 
+mod body;
 mod cache;
 mod files;
 mod keys;
 mod link;
 mod origin;
+mod parts;
 mod report;
 mod respond;
 mod versions;

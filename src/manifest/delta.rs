@@ -25,6 +25,9 @@ use crate::digest::Digest;
 /// large site, visitors need a few of the parts that are new.
 pub const MAX_DELTA_BYTES: usize = 16 << 10;
 
+/// The most deltas in a chain.
+pub const MAX_CHAIN: usize = 16;
+
 /// A target that is larger is not made, in bytes.
 const MAX_TARGET_BYTES: usize = super::MAX_SHARD_BYTES;
 
@@ -77,6 +80,9 @@ impl Delta {
         }
         let count = need(fields.size(4))?;
         let before = DeltaName { digest: need(fields.digest(8))?, bytes: need(fields.u32(40))? };
+        if need(fields.size(44))? > MAX_CHAIN {
+            return Err(BadManifest::Inconsistent("a chain of deltas that is too long"));
+        }
         let records = need(need(fields.size(44))?.checked_mul(VERSION).and_then(|len| len.checked_add(HEAD)))?;
         let mut at = need(count.checked_mul(RECORD).and_then(|len| len.checked_add(records)))?;
         // Before memory is set aside for so many.
@@ -359,6 +365,8 @@ mod tests {
                 }
             }
         }
+        let long = Delta { versions: vec![1; MAX_CHAIN + 1], ..Delta::default() };
+        assert!(matches!(Delta::open(&long.encode()), Err(BadManifest::Inconsistent(_))));
         assert_eq!(Delta::open(&[0; MAX_DELTA_BYTES + 1]), Err(BadManifest::TooLarge(MAX_DELTA_BYTES)));
     }
 

@@ -13,9 +13,9 @@ use peerage::route::{self, ByteRange, Facts};
 use peerage::site::Pin;
 use peerage::store::Place;
 use peerage::transfer::{Fault, Source};
-use peerage::verify::Verified;
 use wasm_bindgen::prelude::*;
 
+use super::body::{Cut, Reader, assemble, covering};
 use super::files::Reading;
 use super::report::Record;
 use super::versions::{Refreshed, Version};
@@ -396,7 +396,7 @@ async fn serve(inner: &'static Inner, asked: Asked<'_>) -> Option<Answer> {
         Ok(None) => return None,
         Err(fault) => return failed(inner, version, &entry, &record, fault, is_foreign),
     };
-    let mut cut = Cut { first: pieces.start, offset: offset(&entry, pieces.start), start: span.0, end: span.1, entry };
+    let mut cut = Cut::new(entry, pieces.start, span);
     let (at, source, body) = first;
     let mut chunk = cut.part(at, &body);
     record.borrow_mut().count(source, u64::from(chunk.length()));
@@ -427,10 +427,7 @@ async fn serve(inner: &'static Inner, asked: Asked<'_>) -> Option<Answer> {
             Err(fault) => return failed(inner, version, &cut.entry, &record, fault, is_foreign),
         }
     } else {
-        Body::Stream(Reader(Rc::new(Stream {
-            state: RefCell::new(Some(State { reading, cut, first: Some(chunk) })),
-            record,
-        })))
+        Body::Stream(Reader::new(reading, cut, chunk, record))
     };
     let (status, status_text) = if candidate.range.is_some() { (206, "Partial Content") } else { (200, "OK") };
     Some(Answer { status, status_text, headers, body, done: Some(done), is_second: false, of: Some(of) })
@@ -451,24 +448,6 @@ async fn learn_headers(inner: &'static Inner, request: &web_sys::Request, entry:
         inner.save_soon();
     }
     Some(is_same)
-}
-
-/// The whole of a response in a blob. Firefox ends the body of a worker that it stops as if that were its end, so there a
-/// body is handed over when it is whole: a worker that is stopped before leaves an error.
-async fn assemble(
-    first: Uint8Array,
-    reading: &mut Reading,
-    cut: &mut Cut,
-    record: &RefCell<Record>,
-) -> Result<web_sys::Blob, Fault> {
-    let parts = Array::of1(&first);
-    while let Some((at, source, body)) = reading.next().await? {
-        let chunk = cut.part(at, &body);
-        record.borrow_mut().count(source, u64::from(chunk.length()));
-        parts.push(&chunk);
-    }
-    record.borrow_mut().finish(js::now());
-    web_sys::Blob::new_with_u8_array_sequence(&parts).map_err(|_| Fault::Unreachable)
 }
 
 fn is_media(destination: &str) -> bool {
@@ -515,42 +494,6 @@ fn is_stored(inner: &Inner, entry: &Entry, pieces: Range<usize>) -> bool {
     entry.pieces[pieces].iter().all(|piece| store.place(&piece.digest).is_some())
 }
 
-/// The pieces that a span of bytes touches.
-fn covering(entry: &Entry, (start, end): (u64, u64)) -> Range<usize> {
-    let starts: Vec<u64> = entry.offsets().collect();
-    let first = starts.partition_point(|&at| at <= start).saturating_sub(1);
-    first..starts.partition_point(|&at| at < end)
-}
-
-fn offset(entry: &Entry, piece: usize) -> u64 {
-    entry.offsets().nth(piece).unwrap_or(entry.size)
-}
-
-/// Which part of each piece a request gets.
-struct Cut {
-    entry: Rc<Entry>,
-    first: usize,
-    offset: u64,
-    start: u64,
-    end: u64,
-}
-
-impl Cut {
-    /// The part of the next piece, in order, that lies within the span.
-    fn part(&mut self, at: usize, body: &Verified<Uint8Array>) -> Uint8Array {
-        debug_assert!(at >= self.first);
-        let len = u64::from(body.length());
-        let from = self.start.saturating_sub(self.offset).min(len);
-        let to = self.end.saturating_sub(self.offset).min(len);
-        self.offset += len;
-        if (from, to) == (0, len) {
-            return (**body).clone();
-        }
-        let narrow = |n: u64| u32::try_from(n).unwrap_or(u32::MAX);
-        body.subarray(narrow(from), narrow(to))
-    }
-}
-
 fn inject(
     inner: &Inner,
     chunk: &Uint8Array,
@@ -577,58 +520,6 @@ fn headers(inner: &Inner, entry: &Entry, record: &RefCell<Record>, body: replay:
     headers
 }
 
-/// A response's body, pulled piece by piece.
-#[wasm_bindgen]
-pub struct Reader(Rc<Stream>);
-
-struct Stream {
-    /// Out while a pull is under way; gone at the end.
-    state: RefCell<Option<State>>,
-    record: Rc<RefCell<Record>>,
-}
-
-struct State {
-    reading: Reading,
-    cut: Cut,
-    first: Option<Uint8Array>,
-}
-
-#[wasm_bindgen]
-impl Reader {
-    /// Resolves to the next chunk, to `undefined` at the end; rejects where the rest can't be had.
-    pub fn pull(&self) -> Promise {
-        let stream = self.0.clone();
-        js::promise(async move {
-            let Some(mut state) = stream.state.borrow_mut().take() else { return Ok(JsValue::UNDEFINED) };
-            if let Some(first) = state.first.take() {
-                stream.state.borrow_mut().replace(state);
-                return Ok(first.into());
-            }
-            match state.reading.next().await {
-                Ok(Some((at, source, body))) => {
-                    let chunk = state.cut.part(at, &body);
-                    stream.record.borrow_mut().count(source, u64::from(chunk.length()));
-                    stream.state.borrow_mut().replace(state);
-                    Ok(chunk.into())
-                }
-                Ok(None) => {
-                    stream.record.borrow_mut().finish(js::now());
-                    Ok(JsValue::UNDEFINED)
-                }
-                Err(fault) => {
-                    stream.record.borrow_mut().fail(&fault.to_string(), js::now());
-                    Err(js::error(&format!("{} could not be read to its end: {fault}", state.cut.entry.path)))
-                }
-            }
-        })
-    }
-
-    /// Nobody reads on.
-    pub fn cancel(&self) {
-        self.0.state.borrow_mut().take();
-    }
-}
-
 impl Inner {
     /// Remembers the headers that came with a listed file.
     pub(super) fn observe_headers(&self, path: &str, file: Digest, response: &web_sys::Response) {
@@ -642,14 +533,4 @@ impl Inner {
 fn read_headers(response: &web_sys::Response) -> replay::Pairs {
     let pairs = Array::from(&response.headers().entries());
     pairs.iter().map(|pair| (js::text(&pair, "0"), js::text(&pair, "1"))).collect()
-}
-
-impl Record {
-    fn count(&mut self, source: Source, bytes: u64) {
-        match source {
-            Source::Cache => self.bytes.cache += bytes,
-            Source::Peer => self.bytes.peer += bytes,
-            Source::Origin => self.bytes.origin += bytes,
-        }
-    }
 }

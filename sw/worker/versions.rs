@@ -1,36 +1,25 @@
-//! Versions: fetching a newer root, getting what makes a version whole, and looking entries up.
+//! Versions: fetching a newer root, getting what makes a version whole, and switching to it.
 
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use js_sys::{Promise, Uint8Array};
+use js_sys::Promise;
 use peerage::digest::Digest;
-use peerage::manifest::{BadRoot, Child, Entry, Index, Label, Piece, Root, Shard};
+use peerage::manifest::{BadRoot, Entry, Index, Label, Root, Shard};
 use peerage::site::{Hint, Pin, Verdict, Word};
 use peerage::sorted::{self, Map};
-use peerage::transfer::Fault;
-use peerage::verify::{self, SignedRoot, UnverifiedRoot, Verified};
+use peerage::verify::{SignedRoot, UnverifiedRoot, Verified};
 use wasm_bindgen::prelude::*;
 
 use super::{Inner, describe};
 use crate::js::{self, Js};
 
-/// A manifest of up to this many shards is fetched whole before its version is switched to; of a larger one, what the
-/// pages need is fetched when they need it.
-const WHOLE_SHARDS: usize = 64;
-
-/// No more bytes than about this are made by deltas at a time.
-const MADE: u64 = 4 << 20;
-
-/// Where parts of the manifest lie.
-const PARTS: [&str; 3] = ["index", "shard", "delta"];
-
 /// One version of the site, as far as it has been read.
 pub(super) struct Version {
     pub(super) root: Rc<Verified<SignedRoot>>,
-    top: Rc<Verified<Index>>,
-    pages: RefCell<Map<Digest, Rc<Verified<Index>>>>,
-    shards: RefCell<Map<Digest, Rc<Verified<Shard>>>>,
+    pub(super) top: Rc<Verified<Index>>,
+    pub(super) pages: RefCell<Map<Digest, Rc<Verified<Index>>>>,
+    pub(super) shards: RefCell<Map<Digest, Rc<Verified<Shard>>>>,
 }
 
 /// What asking the origin for its root led to.
@@ -59,11 +48,6 @@ enum Fetched {
 
 pub(super) fn same_origin(cache: &str) -> JsValue {
     js::Fields::new().text("cache", cache).text("credentials", "same-origin").done()
-}
-
-/// Site-relative URL of a part of the manifest.
-fn part_path(kind: &str, digest: &Digest) -> String {
-    ["peerage/", kind, "/", &digest.hex()].concat()
 }
 
 impl Inner {
@@ -358,165 +342,6 @@ impl Inner {
         Ok(Rc::new(Version { root, top, pages: RefCell::default(), shards: RefCell::default() }))
     }
 
-    /// Makes what a version has anew in its manifest out of the parts that are here, where deltas lead from the current
-    /// version to it. What they don't is fetched when it is needed.
-    async fn follow_deltas(&'static self, root: &Root) -> Js<()> {
-        let Some(had) = self.current().map(|version| version.root.root.index).filter(|&had| had != root.index) else {
-            return Ok(());
-        };
-        let mut patches = Vec::new();
-        let (mut next, mut left) = (root.delta, usize::MAX);
-        while let Some(name) = next {
-            let mut delta = None;
-            let mut check = |bytes: Vec<u8>, found| {
-                delta = Some(verify::delta(&bytes, found, name.digest)?.into_inner());
-                Ok(())
-            };
-            self.part("delta", name.digest, name.bytes, &mut check).await?;
-            let delta = delta.ok_or(JsValue::UNDEFINED)?;
-            let Some(far) = delta.leads_from(had).filter(|far| *far < left) else { return Ok(()) };
-            left = far;
-            next = delta.before.filter(|_| far > 0);
-            let mut newer = std::mem::replace(&mut patches, delta.patches);
-            patches.append(&mut newer);
-        }
-        let mut made = super::files::Pack::default();
-        for patch in &patches {
-            if made.bytes() > MADE {
-                break;
-            }
-            for kind in ["index", "shard"] {
-                let Some(source) = self.cache.read(&self.url(&part_path(kind, &patch.source))).await else { continue };
-                let Some(target) = patch.apply(&source.to_vec()) else { break };
-                let body = Uint8Array::from(&target[..]);
-                let found = js::sha256(&body).await?;
-                if let Some(body) = made.add(patch.target, body, found) {
-                    // What can't be kept is fetched when it is needed.
-                    let _ = self.cache.write(&self.url(&part_path(kind, &found)), &body).await;
-                }
-                break;
-            }
-        }
-        if !made.is_empty() {
-            self.write_pack(true, made).await;
-        }
-        Ok(())
-    }
-
-    /// The shards of a version: all of a small one, of a large one those that are precached.
-    async fn whole(&'static self, version: &Version) -> Js<Vec<Rc<Verified<Shard>>>> {
-        let mut pages = vec![version.top.clone()];
-        let mut shards = Vec::new();
-        while let Some(page) = pages.pop() {
-            let all = page.level() == 0 && version.top.level() == 0 && page.children().count() <= WHOLE_SHARDS;
-            for child in page.children().filter(|child| all || child.precache) {
-                if page.level() == 0 {
-                    shards.push(self.shard(version, &child).await?);
-                } else {
-                    pages.push(self.child_page(version, &child).await?);
-                }
-            }
-        }
-        Ok(shards)
-    }
-
-    /// The entry of a path in a version.
-    pub(super) async fn lookup(&'static self, version: &Version, path: &str) -> Js<Option<Rc<Entry>>> {
-        let mut page = version.top.clone();
-        loop {
-            let Some(child) = page.find(path) else { return Ok(None) };
-            if page.level() == 0 {
-                return Ok(self.shard(version, &child).await?.find(path).map(Rc::new));
-            }
-            page = self.child_page(version, &child).await?;
-        }
-    }
-
-    async fn child_page(&'static self, version: &Version, child: &Child) -> Js<Rc<Verified<Index>>> {
-        if let Some(page) = version.pages.borrow().get(&child.digest) {
-            return Ok(page.clone());
-        }
-        let page = self.page(child.digest, child.bytes).await?;
-        version.pages.borrow_mut().insert(child.digest, page.clone());
-        Ok(page)
-    }
-
-    async fn page(&'static self, want: Digest, len: u32) -> Js<Rc<Verified<Index>>> {
-        let mut page = None;
-        let mut check = |bytes, found| {
-            page = Some(Rc::new(verify::index(bytes, found, want)?));
-            Ok(())
-        };
-        self.part("index", want, len, &mut check).await?;
-        page.ok_or(JsValue::UNDEFINED)
-    }
-
-    async fn shard(&'static self, version: &Version, child: &Child) -> Js<Rc<Verified<Shard>>> {
-        if let Some(shard) = version.shards.borrow().get(&child.digest) {
-            return Ok(shard.clone());
-        }
-        let mut shard = None;
-        let mut check = |bytes, found| {
-            shard = Some(Rc::new(verify::shard(bytes, found, child)?));
-            Ok(())
-        };
-        self.part("shard", child.digest, child.bytes, &mut check).await?;
-        let shard = shard.ok_or(JsValue::UNDEFINED)?;
-        version.shards.borrow_mut().insert(child.digest, shard.clone());
-        Ok(shard)
-    }
-
-    /// A part of the manifest by its address: from the cache, else as a file is: from peers or the origin. `check` takes
-    /// it up. It is kept twice, under its own name for this visitor, who needs it offline, and in a segment for peers.
-    async fn part(
-        &'static self,
-        kind: &str,
-        want: Digest,
-        len: u32,
-        check: &mut dyn FnMut(Vec<u8>, Digest) -> Result<(), verify::BadPart>,
-    ) -> Js<()> {
-        let path = part_path(kind, &want);
-        let url = self.url(&path);
-        if let Some(bytes) = self.cache.read(&url).await
-            && check(bytes.to_vec(), js::sha256(&bytes).await?).is_ok()
-        {
-            return Ok(());
-        }
-        let entry = Rc::new(Entry {
-            path,
-            size: len.into(),
-            integrity: want,
-            media_type: String::new(),
-            label: Label::Share,
-            precache: false,
-            headers: Vec::new(),
-            pieces: vec![Piece { digest: want, len }],
-        });
-        let mut reading = super::files::Reading::open(self, &entry, url.clone(), 0..1, true);
-        {
-            let mut parts = self.parts.borrow_mut();
-            if parts.len() >= WHOLE_SHARDS {
-                drop(parts.remove(0));
-            }
-            parts.push(reading.done.clone());
-        }
-        let bytes = match reading.next().await {
-            Ok(Some((_, _, body))) => body,
-            Ok(None) | Err(Fault::Mismatch | Fault::Private) => {
-                return Err(js::error(&format!("{url} is not what the manifest says")));
-            }
-            Err(Fault::Unreachable) => return Err(js::error(&format!("{url} cannot be fetched"))),
-            Err(Fault::Status(status)) => return Err(js::error(&format!("{url}: the origin answers {status}"))),
-        };
-        if let Err(why) = check(bytes.to_vec(), want) {
-            return Err(js::error(&format!("{url}: {why}")));
-        }
-        if let Err(e) = self.cache.write(&url, &bytes).await {
-            self.note_error(&format!("{url} could not be kept: {}", describe(&e)));
-        }
-        Ok(())
-    }
-
     /// Deletes what was stored, and unregisters this worker where it is no other's.
     async fn retire(&self) -> Js<Refreshed> {
         /// A page that registers the worker as it loads takes the unregistration back: it is said again after that.
@@ -548,65 +373,5 @@ impl Inner {
     pub(super) fn pin(&'static self, client: &str, pin: Pin) {
         self.site.borrow_mut().pin(client, pin, js::unix_time());
         self.save_soon();
-    }
-
-    /// Forgets clients that are gone and versions that nobody uses, with their part of the cache. When a worker activates,
-    /// whatever else no version names goes, too; before that, and beside an update, it may be what that is about to use.
-    pub(super) async fn tidy(&'static self, activates: bool) {
-        let Ok(alive) = super::report::clients(self).await else { return };
-        let alive: Vec<String> = alive.iter().map(|client| js::text(client, "id")).collect();
-        let registration = self.global.registration();
-        let other = ["installing", "waiting"].iter().any(|state| js::get(&registration, state).is_truthy());
-        let updates = || self.refreshing.borrow().is_some() || self.site.borrow().updating;
-        if !activates && (other || updates()) {
-            return;
-        }
-        let gone = self.site.borrow_mut().tidy(&alive, js::unix_time());
-        for version in &gone {
-            self.versions.borrow_mut().remove(version);
-        }
-        self.save_soon();
-        if gone.is_empty() && !activates {
-            return;
-        }
-        let urls = self.cache.urls().await;
-        let Ok(keep) = self.parts_in_use().await else { return };
-        for url in urls {
-            if updates() {
-                return;
-            }
-            let relative = url.strip_prefix(&self.scope).unwrap_or_default();
-            let is_part = PARTS.iter().any(|kind| relative.starts_with(&["peerage/", kind, "/"].concat()));
-            let is_old_wasm = activates && relative.ends_with(".wasm") && relative != self.constants.wasm;
-            if (is_part && !keep.iter().any(|path| path == relative)) || is_old_wasm {
-                self.cache.delete(&url).await;
-            }
-        }
-    }
-
-    /// Manifest files of all versions that are remembered.
-    async fn parts_in_use(&'static self) -> Js<Vec<String>> {
-        let numbers: Vec<_> = self.site.borrow().roots.keys().copied().collect();
-        let mut keep = Vec::new();
-        for number in numbers {
-            let version = self.version(number).await.ok_or_else(|| js::error("a version in use cannot be read"))?;
-            keep.push(part_path("index", &version.root.root.index));
-            let mut pages = vec![version.top.clone()];
-            while let Some(page) = pages.pop() {
-                for child in page.children() {
-                    if page.level() == 0 {
-                        keep.push(part_path("shard", &child.digest));
-                        continue;
-                    }
-                    let path = part_path("index", &child.digest);
-                    // What lies below a page that is not here is not here either.
-                    if self.cache.read(&self.url(&path)).await.is_some() {
-                        pages.push(self.child_page(&version, &child).await?);
-                    }
-                    keep.push(path);
-                }
-            }
-        }
-        Ok(keep)
     }
 }

@@ -57,6 +57,15 @@ fn small() -> Site {
     site
 }
 
+/// The same after a second release.
+fn released() -> Site {
+    let site = small();
+    site.publish(&[]);
+    site.put("a.js", b"two");
+    site.publish(&[]);
+    site
+}
+
 #[test]
 fn a_manifest_that_is_hardly_longer_than_its_delta_has_none() {
     let site = Site::new(&[("a.js", b"one")]);
@@ -130,10 +139,7 @@ fn a_release_that_changes_nearly_everything_has_no_delta() {
 
 #[test]
 fn a_build_machine_leads_on_from_the_live_site() {
-    let live = small();
-    live.publish(&[]);
-    live.put("a.js", b"two");
-    live.publish(&[]);
+    let live = released();
     let server = Server::start(&live.dir());
     let key = live.key();
     let fresh = small();
@@ -148,10 +154,7 @@ fn a_build_machine_leads_on_from_the_live_site() {
 
 #[test]
 fn a_damaged_delta_is_found_and_the_next_release_does_without_it() {
-    let site = small();
-    site.publish(&[]);
-    site.put("a.js", b"two");
-    site.publish(&[]);
+    let site = released();
     let name = assert_whole(&site.dir()).0.delta.unwrap();
     let file = site.dir().join("peerage/delta").join(name.digest.hex());
     let shown = crate::site::run(&["show", file.to_str().unwrap()]);

@@ -3,17 +3,14 @@
 use std::collections::BTreeSet;
 
 use peerage::digest::Digest;
-use peerage::manifest::{Delta, DeltaName, MAX_DELTA_BYTES, MAX_SHARD_BYTES, Patch, Tree};
+use peerage::manifest::{Delta, DeltaName, MAX_CHAIN, MAX_DELTA_BYTES, MAX_SHARD_BYTES, Patch, Tree};
 use peerage::verify;
 
 use super::Previous;
 use crate::cli::site::{Place, delta_path, index_path, shard_path};
 
-/// Deltas that stay for visitors who missed versions.
-const KEPT: usize = 16;
-
 /// A delta without its patches, about, in bytes.
-const HEAD: usize = 48 + 8 * KEPT;
+const HEAD: usize = 48 + 8 * MAX_CHAIN;
 
 /// What a root pays for naming a delta, in bytes.
 const NAMED: usize = 120;
@@ -42,7 +39,7 @@ impl Deltas {
         // Those that the chain has room for: what leads nowhere would be followed for nothing.
         let own = HEAD + patches.iter().map(Patch::bytes).sum::<usize>();
         let mut sum = own;
-        let reached = kept.iter().take(KEPT - 1).take_while(|kept| {
+        let reached = kept.iter().take(MAX_CHAIN - 1).take_while(|kept| {
             sum += kept.bytes.len();
             sum <= MAX_DELTA_BYTES
         });
@@ -72,7 +69,7 @@ struct Kept {
 fn kept(place: &Place, newest: Option<DeltaName>) -> Vec<Kept> {
     let mut all: Vec<Kept> = Vec::new();
     let mut next = newest;
-    while let Some(name) = next.filter(|_| all.len() < KEPT)
+    while let Some(name) = next.filter(|_| all.len() < MAX_CHAIN)
         && let Ok(Some(bytes)) = place.read(&delta_path(&name.digest), MAX_DELTA_BYTES)
         && let Ok(delta) = verify::delta(&bytes, Digest::of(&bytes), name.digest)
     {

@@ -1,0 +1,144 @@
+//! A response's body: the parts of a file's pieces that a request gets, as a stream or as a whole.
+
+use std::cell::RefCell;
+use std::ops::Range;
+use std::rc::Rc;
+
+use js_sys::{Array, Promise, Uint8Array};
+use peerage::manifest::Entry;
+use peerage::transfer::{Fault, Source};
+use peerage::verify::Verified;
+use wasm_bindgen::prelude::*;
+
+use super::files::Reading;
+use super::report::Record;
+use crate::js;
+
+/// Which part of each piece a request gets.
+pub(super) struct Cut {
+    pub(super) entry: Rc<Entry>,
+    first: usize,
+    offset: u64,
+    start: u64,
+    end: u64,
+}
+
+impl Cut {
+    /// The bytes from `start` up to `end` of a file whose pieces come from the one numbered `first` on.
+    pub(super) fn new(entry: Rc<Entry>, first: usize, (start, end): (u64, u64)) -> Self {
+        Self { first, offset: offset(&entry, first), start, end, entry }
+    }
+
+    /// The part of the next piece, in order, that lies within the span.
+    pub(super) fn part(&mut self, at: usize, body: &Verified<Uint8Array>) -> Uint8Array {
+        debug_assert!(at >= self.first);
+        let len = u64::from(body.length());
+        let from = self.start.saturating_sub(self.offset).min(len);
+        let to = self.end.saturating_sub(self.offset).min(len);
+        self.offset += len;
+        if (from, to) == (0, len) {
+            return (**body).clone();
+        }
+        let narrow = |n: u64| u32::try_from(n).unwrap_or(u32::MAX);
+        body.subarray(narrow(from), narrow(to))
+    }
+}
+
+/// The pieces that a span of bytes touches.
+pub(super) fn covering(entry: &Entry, (start, end): (u64, u64)) -> Range<usize> {
+    let starts: Vec<u64> = entry.offsets().collect();
+    let first = starts.partition_point(|&at| at <= start).saturating_sub(1);
+    first..starts.partition_point(|&at| at < end)
+}
+
+fn offset(entry: &Entry, piece: usize) -> u64 {
+    entry.offsets().nth(piece).unwrap_or(entry.size)
+}
+
+/// The whole of a response in a blob. Firefox ends the body of a worker that it stops as if that were its end, so there a
+/// body is handed over when it is whole: a worker that is stopped before leaves an error.
+pub(super) async fn assemble(
+    first: Uint8Array,
+    reading: &mut Reading,
+    cut: &mut Cut,
+    record: &RefCell<Record>,
+) -> Result<web_sys::Blob, Fault> {
+    let parts = Array::of1(&first);
+    while let Some((at, source, body)) = reading.next().await? {
+        let chunk = cut.part(at, &body);
+        record.borrow_mut().count(source, u64::from(chunk.length()));
+        parts.push(&chunk);
+    }
+    record.borrow_mut().finish(js::now());
+    web_sys::Blob::new_with_u8_array_sequence(&parts).map_err(|_| Fault::Unreachable)
+}
+
+/// A response's body, pulled piece by piece.
+#[wasm_bindgen]
+pub struct Reader(Rc<Stream>);
+
+struct Stream {
+    /// Out while a pull is under way; gone at the end.
+    state: RefCell<Option<State>>,
+    record: Rc<RefCell<Record>>,
+}
+
+struct State {
+    reading: Reading,
+    cut: Cut,
+    first: Option<Uint8Array>,
+}
+
+impl Reader {
+    pub(super) fn new(reading: Reading, cut: Cut, first: Uint8Array, record: Rc<RefCell<Record>>) -> Self {
+        let state = RefCell::new(Some(State { reading, cut, first: Some(first) }));
+        Self(Rc::new(Stream { state, record }))
+    }
+}
+
+#[wasm_bindgen]
+impl Reader {
+    /// Resolves to the next chunk, to `undefined` at the end; rejects where the rest can't be had.
+    pub fn pull(&self) -> Promise {
+        let stream = self.0.clone();
+        js::promise(async move {
+            let Some(mut state) = stream.state.borrow_mut().take() else { return Ok(JsValue::UNDEFINED) };
+            if let Some(first) = state.first.take() {
+                stream.state.borrow_mut().replace(state);
+                return Ok(first.into());
+            }
+            match state.reading.next().await {
+                Ok(Some((at, source, body))) => {
+                    let chunk = state.cut.part(at, &body);
+                    stream.record.borrow_mut().count(source, u64::from(chunk.length()));
+                    stream.state.borrow_mut().replace(state);
+                    Ok(chunk.into())
+                }
+                Ok(None) => {
+                    stream.record.borrow_mut().finish(js::now());
+                    Ok(JsValue::UNDEFINED)
+                }
+                Err(fault) => {
+                    stream.record.borrow_mut().fail(&fault.to_string(), js::now());
+                    Err(js::error(&format!("{} could not be read to its end: {fault}", state.cut.entry.path)))
+                }
+            }
+        })
+    }
+
+    /// Nobody reads on.
+    pub fn cancel(&self) {
+        self.0.state.borrow_mut().take();
+    }
+}
+
+impl Record {
+    /// So many bytes came from there.
+    pub(super) fn count(&mut self, source: Source, bytes: u64) {
+        match source {
+            Source::Cache => self.bytes.cache += bytes,
+            Source::Peer => self.bytes.peer += bytes,
+            Source::Origin => self.bytes.origin += bytes,
+        }
+    }
+}
