@@ -82,7 +82,7 @@ impl Inner {
 
     /// A link as the origin has it; `None` where it has none.
     async fn fetch_link(&self, url: &str) -> Js<Option<Vec<u8>>> {
-        let response = js::wait(js::fetch(url, &super::versions::same_origin("no-cache"))).await?;
+        let response = js::wait(js::fetch(url, &super::versions::question("no-cache"))).await?;
         let response: web_sys::Response = response.unchecked_into();
         match response.status() {
             200 => body(response, MAX_LINK_BYTES).await.map(Some),

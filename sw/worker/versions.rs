@@ -46,8 +46,15 @@ enum Fetched {
     Gone,
 }
 
-pub(super) fn same_origin(cache: &str) -> JsValue {
-    js::Fields::new().text("cache", cache).text("credentials", "same-origin").done()
+/// How long the origin may take over a root or a link, which are small: one that falls silent in the middle must not keep
+/// later questions, and with them updates, waiting for as long as a browser has patience (minutes).
+const PATIENCE_MS: u32 = 10_000;
+
+/// How the worker asks the origin for a root or a link.
+pub(super) fn question(cache: &str) -> JsValue {
+    let init = js::Fields::new().text("cache", cache).text("credentials", "same-origin").done();
+    js::set(init.unchecked_ref(), "signal", web_sys::AbortSignal::timeout_with_u32(PATIENCE_MS));
+    init
 }
 
 impl Inner {
@@ -144,7 +151,7 @@ impl Inner {
     }
 
     async fn fetch_root(&'static self, mode: &str) -> Js<Fetched> {
-        let Ok(response) = js::wait(js::fetch(&self.url("peerage/root.jws"), &same_origin(mode))).await else {
+        let Ok(response) = js::wait(js::fetch(&self.url("peerage/root.jws"), &question(mode))).await else {
             return Ok(Fetched::Nothing);
         };
         let response: web_sys::Response = response.unchecked_into();

@@ -124,3 +124,24 @@ story('a root that cannot be accepted means the network for everything, and a go
   }
   assert.equal(urls.length, 4);
 }, { timeout: 400_000 });
+
+story('a root that never comes to its end keeps no later one away', async (stage, kind) => {
+  const { front, visitor, whole } = await scene(stage, kind);
+  await visitor.enter(front.url);
+  const asked = () => front.requests('/peerage/root.jws');
+  let before = asked();
+  const undo = front.when('/peerage/root.jws', (_, __, pass) => pass(({ headers: { etag, 'last-modified': _, ...headers } }) => ({
+    status: 200, headers, body: Buffer.alloc(500, 'e'), hang: 10,
+  })));
+  await visitor.goto(front.url);
+  await whole('while the root hangs');
+  await until('the root that hangs to be asked for', () => asked() > before);
+  undo();
+  before = asked();
+  // Browsers wait for some five minutes for the rest of an answer.
+  await until('the origin to be asked again', async () => {
+    await visitor.goto(front.url);
+    await whole('after a root that hung');
+    return asked() > before;
+  });
+});

@@ -126,9 +126,10 @@ export class Front {
       status: answer.statusCode, headers: { ...answer.headers }, body: await collect(answer),
     });
     delete headers['transfer-encoding'];
-    const empty = request.method === 'HEAD' || body.length === 0;
-    response.writeHead(status, empty ? headers : { ...headers, 'content-length': body.length });
-    if (empty) {
+    // What has no body keeps the length of what it speaks of.
+    const bodiless = request.method === 'HEAD' || status === 304;
+    response.writeHead(status, bodiless ? headers : { ...headers, 'content-length': body.length });
+    if (bodiless || body.length === 0) {
       response.end();
       return;
     }
