@@ -28,6 +28,8 @@ pub struct Facts<'a> {
     pub range: Option<&'a str>,
     /// `Authorization` or a conditional header (RFC 9110, section 13.1) set by the page.
     pub conditional: bool,
+    /// A request with CORS and cookies for another host. (Without CORS, as an `img` asks, cookies go along anyway.)
+    pub credentialed: bool,
 }
 
 /// Why a request goes to the network as it is.
@@ -45,6 +47,8 @@ pub enum Pass {
     CacheMode,
     /// Authorization or a condition of the page's own.
     Conditional,
+    /// The answer may be one visitor's, or refused: that other host decides.
+    Credentials,
     /// A multiple or unreadable range.
     Range,
 }
@@ -177,6 +181,9 @@ pub fn decide(facts: &Facts<'_>) -> Result<Candidate, Pass> {
     if facts.conditional {
         return Err(Pass::Conditional);
     }
+    if facts.credentialed {
+        return Err(Pass::Credentials);
+    }
     let range = match facts.range {
         Some(header) => Some(ByteRange::parse(header).ok_or(Pass::Range)?),
         None => None,
@@ -266,6 +273,7 @@ mod tests {
         assert_eq!(why(Facts { query: "?v=1", ..get("x") }), Pass::Query);
         assert_eq!(why(Facts { cache: "no-store", ..get("x") }), Pass::CacheMode);
         assert_eq!(why(Facts { conditional: true, ..get("x") }), Pass::Conditional);
+        assert_eq!(why(Facts { credentialed: true, ..get("x") }), Pass::Credentials);
         assert_eq!(why(Facts { range: Some("bytes=0-1,3-4"), ..get("x") }), Pass::Range);
         assert_eq!(why(Facts { range: Some("lines=0-1"), ..get("x") }), Pass::Range);
     }

@@ -54,7 +54,10 @@ const peerageHot = (scope, cacheName) => {
   /** Looks up without making the cache where there is none. */
   const match = (url) => caches.match(url, { cacheName });
 
-  function isPlain({ method, mode, cache: cacheMode, headers }) {
+  const isOurs = (url) => url.startsWith(scope.href);
+
+  function isPlain({ method, mode, cache: cacheMode, headers, credentials, url }) {
+    if (mode === "cors" && credentials === "include" && !isOurs(url)) return false;
     return method === "GET" && mode !== "navigate" && !EXPLICIT.includes(cacheMode) && !CONDITIONS.some((name) => headers.has(name));
   }
 
@@ -88,7 +91,8 @@ const peerageHot = (scope, cacheName) => {
   function respond(url, file) {
     const id = ++requests;
     if (notes.length < NOTES) notes.push([url, id, file.length, file.segment, version, file.sha256]);
-    const own = [["server-timing", `peerage;desc="${id}"`], ["date", new Date().toUTCString()]];
+    const own = [["server-timing", `peerage;desc="${id}"`]];
+    if (isOurs(url)) own.push(["date", new Date().toUTCString()]);
     return new Response(file.bytes, { headers: [...file.headers, ...own], statusText: file.statusText });
   }
 

@@ -171,7 +171,8 @@
     if (first) return first;
     hot.learn(life, event.resultingClientId || event.clientId, reply.version);
     if (reply.place && reply.body) hot.keep(life, event, reply.version, reply);
-    reply.headers.push(["date", new Date().toUTCString()]);
+    // Of another host's answer no page reads it.
+    if (event.request.url.startsWith(SCOPE.href)) reply.headers.push(["date", new Date().toUTCString()]);
     return new Response(reply.body ?? null, { status: reply.status, statusText: reply.statusText, headers: reply.headers });
   }
 

@@ -139,6 +139,9 @@ pub(super) async fn respond(
         navigation: mode == "navigate",
         range: range.as_deref(),
         conditional: conditional.iter().any(|name| header(name).is_some()),
+        credentialed: !href.starts_with(&inner.scope)
+            && mode == "cors"
+            && js::text(&request, "credentials") == "include",
     };
     let decided = route::decide(&facts);
     let resulting = js::text(event, "resultingClientId");

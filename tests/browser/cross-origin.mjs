@@ -3,6 +3,8 @@
 import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import path from 'node:path';
+import { compare, enterLab, EVERYWHERE, folderOf, observe, readable, siteOf } from './lib/differential.mjs';
+import { png } from './lib/media.mjs';
 import { served } from './lib/peerage.mjs';
 import { html, many, randomBytes, writeFiles } from './lib/site.mjs';
 import { story } from './lib/story.mjs';
@@ -62,4 +64,101 @@ story('files on the site\'s CDN are verified, kept and shared, and refused where
   await cdn.stop();
   await origin.stop();
   assert.deepEqual(site.differences(await first.take(urls), cdn.url), [], 'offline');
+});
+
+const small = name => base => ({ [name]: `${name} in ${base}\n` });
+const at = (name, file, more = {}) => ({ name, files: small(file), run: `(lab, base, { cdn }) => lab.look(cdn + base.slice(1) + '${file}')`, ...more });
+const READABLE = { reason: 'a file that the origin signed is one that the page may read' };
+const NO_NAME = { reason: 'Chromium has one line for what a worker could not fetch, Firefox other words' };
+/** What no worker can hide of an answer from elsewhere. */
+const ELSEWHERE = {
+  ...EVERYWHERE,
+  type: 'a response that a worker made is of its own page',
+  ...Object.fromEntries(['accept-ranges', 'content-range'].map(name => [`headers.${name}`, 'a header that another host need not let the page read, and Peerage knows'])),
+  ordered: { reason: 'the moments of another host\'s answer are not told of what a worker made', kinds: ['firefox'] },
+};
+
+const cases = [
+  at('a file', 'data.txt'),
+  at('a file of several pieces', 'data.bin', { files: { 'data.bin': 700_000 } }),
+  at('a file without CORS', 'data.txt', { run: (lab, base, { cdn }) => lab.look(`${cdn}${base.slice(1)}data.txt`, { mode: 'no-cors' }), differs: { value: READABLE } }),
+  at('a range', 'data.bin', { files: { 'data.bin': 400_000 }, run: (lab, base, { cdn }) => lab.look(`${cdn}${base.slice(1)}data.bin`, { headers: { range: 'bytes=1000-300999' } }) }),
+  at('HEAD', 'data.txt', { needs: 'network', run: (lab, base, { cdn }) => lab.look(`${cdn}${base.slice(1)}data.txt`, { method: 'HEAD' }) }),
+  at('POST', 'data.txt', { needs: 'network', run: (lab, base, { cdn }) => lab.look(`${cdn}${base.slice(1)}data.txt`, { method: 'POST', body: 'x' }) }),
+  at('a query', 'data.txt', { needs: 'network', run: (lab, base, { cdn }) => lab.look(`${cdn}${base.slice(1)}data.txt?v=1`) }),
+  at('a file that is not there', 'data.txt', { needs: 'network', differs: { console: NO_NAME }, run: (lab, base, { cdn }) => lab.look(`${cdn}${base.slice(1)}missing.txt`) }),
+  at('credentials', 'data.txt', { needs: 'network', differs: { console: NO_NAME }, run: (lab, base, { cdn }) => lab.look(`${cdn}${base.slice(1)}data.txt`, { credentials: 'include' }) }),
+  {
+    name: 'a script, with CORS and without', files: base => ({ 'script.js': `window.seen = ${JSON.stringify(base)};` }),
+    run: async (lab, base, { cdn }) => {
+      const src = `${cdn}${base.slice(1)}script.js`;
+      const seen = [await lab.element('script', { src, crossorigin: '' }, () => ({ seen: window.seen }))];
+      delete window.seen;
+      return [...seen, await lab.element('script', { src }, () => ({ seen: window.seen }))];
+    },
+  },
+  {
+    name: 'integrity, right and wrong', files: base => ({ 'script.js': `window.seen = 1; // ${base}` }),
+    run: async (lab, base, { cdn }) => {
+      const digest = await crypto.subtle.digest('SHA-256', new TextEncoder().encode(`window.seen = 1; // ${base}`));
+      const integrity = `sha256-${btoa(String.fromCharCode(...new Uint8Array(digest)))}`;
+      const src = `${cdn}${base.slice(1)}script.js`;
+      return [await lab.element('script', { src, integrity, crossorigin: '' }), await lab.element('script', { src, integrity: integrity.replace('sha256-', 'sha256-A'), crossorigin: '' })];
+    },
+  },
+  {
+    name: 'a module and what it imports', files: base => ({ 'main.mjs': `import value from './part/value.mjs'; export default [value, import.meta.url];`, 'part/value.mjs': `export default ${JSON.stringify(base)};` }),
+    run: async (lab, base, { cdn }) => (await import(`${cdn}${base.slice(1)}main.mjs`)).default,
+  },
+  {
+    name: 'a style sheet with an image of its own', files: base => ({ 'style.css': `.lab-style { width: 77px; background-image: url(image.png) } /* ${base} */`, 'image.png': png(3, 3, [0, 0, 200], base) }),
+    run: (lab, base, { cdn }) => lab.element('link', { rel: 'stylesheet', href: `${cdn}${base.slice(1)}style.css`, crossorigin: '' }, async link => {
+      const box = Object.assign(document.createElement('div'), { className: 'lab-style' });
+      document.body.append(box);
+      const { width, backgroundImage } = getComputedStyle(box);
+      box.remove();
+      return { width, backgroundImage, rules: link.sheet.cssRules.length, href: link.sheet.href };
+    }, { into: document.head }),
+  },
+  {
+    name: 'an image, with CORS and without', files: base => ({ 'image.png': png(40, 30, [200, 10, 20], base) }), differs: { 'value.1.read': { ...READABLE, kinds: ['chromium'] } },
+    run: async (lab, base, { cdn }) => {
+      const look = image => {
+        const context = Object.assign(document.createElement('canvas'), { width: 1, height: 1 }).getContext('2d');
+        context.drawImage(image, 0, 0);
+        const read = (() => { try { return [...context.getImageData(0, 0, 1, 1).data].join(); } catch (error) { return error.name; } })();
+        return { size: [image.naturalWidth, image.naturalHeight], currentSrc: image.currentSrc, read };
+      };
+      const src = `${cdn}${base.slice(1)}image.png`;
+      return [await lab.element('img', { src, crossorigin: '' }, look), await lab.element('img', { src }, look)];
+    },
+  },
+  at('a worker', 'worker.js', { run: (lab, base, { cdn }) => lab.worker(`${cdn}${base.slice(1)}worker.js`) }),
+].map(one => ({ ...one, theme: 'assets' }));
+
+story('a page cannot tell a verified file of another host from that host\'s own', async (stage, kind) => {
+  const own = siteOf(cases);
+  const hosted = stage.folder('cdn');
+  const { _headers: _, ...files } = own;
+  writeFiles(hosted, { ...files, _headers: '/*\n  Access-Control-Allow-Origin: *\n  Timing-Allow-Origin: *\n' });
+  const cdn = await stage.serve(hosted);
+  const cdnFront = await stage.front(cdn);
+  const site = await stage.site({ 'index.html': html('Home'), 'lab.html': html('Lab', '', ''), 'favicon.ico': '', ...files }, { config: `[cross_origin]\n"${cdnFront.url}assets/" = "assets"\n` });
+  const origin = await stage.serve(site);
+  const [plain, front] = [await stage.front(origin), await stage.front(origin)];
+  const visitor = await stage.visitor(kind);
+  const extra = { cdn: cdnFront.url };
+  const direct = await observe(visitor, plain.url, cases, extra);
+  await enterLab(visitor, front.url);
+  const found = [];
+  const asked = {};
+  for (const state of ['cold', 'warm', 'offline']) {
+    if (state === 'offline') await Promise.all([front.stop(), cdnFront.stop()]);
+    const before = cdnFront.requests(`/${folderOf(cases[0])}/data.txt`);
+    const list = state === 'cold' ? cases : cases.filter(({ needs }) => needs !== 'network');
+    found.push(...compare({ state, kind, direct, behind: await observe(visitor, front.url, list, extra), everywhere: ELSEWHERE, used: new Set() }));
+    asked[state] = cdnFront.requests(`/${folderOf(cases[0])}/data.txt`) - before;
+  }
+  assert.ok(found.length === 0, readable(found));
+  assert.deepEqual(asked, { cold: 1, warm: 0, offline: 0 }, 'a file is asked for once');
 });
