@@ -31,7 +31,7 @@ pub fn plan(html: &[u8], headers: &[(String, String)], script: &str) -> Plan {
             "content-security-policy" | "content-security-policy-report-only" => {
                 value.split(',').any(|policy| !allows_own_scripts(policy))
             }
-            "integrity-policy" => text::contains(value, "script"),
+            "integrity-policy" | "integrity-policy-report-only" => text::contains(value, "script"),
             _ => false,
         };
         if blocked {

@@ -20,7 +20,7 @@ const POLICY = `async (lab, base) => {
   return { ...seen, violations: violations.sort() };
 }`;
 const policy = (name, value, more = {}, head = '') => ({
-  name, page: 'page.html', run: POLICY, needs: 'network',
+  name, page: 'page.html', run: POLICY,
   files: base => ({ 'page.html': page(base, '<script src="script.js"></script>', `${head}<script nonce="abc">window.inline = 1</script>`), 'script.js': `window.script = ${JSON.stringify(base)};`, 'style.css': `p {} /* ${base} */`, 'data.txt': base }),
   headers: value === null ? {} : { 'page.html': { 'Content-Security-Policy': value } }, ...more,
 });
@@ -50,15 +50,37 @@ export default [
   policy('CSP with strict-dynamic', "script-src 'self' 'nonce-abc' 'strict-dynamic'"),
   policy('CSP default-src none', "default-src 'none'"),
   policy('CSP connect-src none', "connect-src 'none'"),
-  policy('CSP sandbox', 'sandbox allow-scripts', { run: lab => lab.inside(window) }),
+  policy('CSP sandbox', 'sandbox allow-scripts', {
+    run: lab => lab.inside(window), differs: { console: { reason: 'what a document of no origin loads is shown to no worker: offline it fails', states: ['offline'], kinds: ['chromium'] } },
+  }),
   policy('CSP sandbox with own origin', 'sandbox allow-scripts allow-same-origin'),
-  policy('CSP that wants trusted types', "require-trusted-types-for 'script'; trusted-types default", { run: async lab => ({ ...await lab.inside(window), set: (() => { try { document.createElement('p').innerHTML = 'x'; return 'set'; } catch (error) { return error.name; } })() }) }),
+  policy('CSP that wants trusted types', "require-trusted-types-for 'script'; trusted-types default", { run: async lab => {
+    const set = (() => { try { document.createElement('p').innerHTML = 'x'; return 'set'; } catch (error) { return error.name; } })();
+    await lab.pause(50);
+    return { ...await lab.inside(window), set };
+  } }),
   policy('CSP in a meta element', null, {}, `<meta http-equiv="Content-Security-Policy" content="script-src 'nonce-abc'">`),
   policy('CSP that only reports', null, {
     differs: Object.fromEntries(['violations', 'console'].map(field => [field, { reason: 'Chromium reports once more when a worker has answered, Firefox when it looks for a newer worker', sometimes: true }])),
     headers: { 'page.html': { 'Content-Security-Policy-Report-Only': "script-src 'nonce-abc'" } },
   }),
   policy('CSP of two lines', "script-src 'self' 'nonce-abc', script-src 'nonce-abc'"),
+  ...['Integrity-Policy', 'Integrity-Policy-Report-Only'].map(name => policy(name, null, {
+    differs: name.endsWith('Only') ? { reports: { reason: 'Chromium reports once more when a worker has answered', kinds: ['chromium'] } } : {},
+    headers: { 'page.html': { [name]: 'blocked-destinations=(script)' } },
+    run: async lab => {
+      const reports = [];
+      try {
+        const observer = new ReportingObserver(list => reports.push(...list.map(({ type, body }) => [type, body.blockedURL ?? body.message])), { buffered: true });
+        observer.observe();
+      } catch {
+        // A browser without it.
+      }
+      const seen = { ...await lab.inside(window), script: window.script ?? null, more: await lab.element('script', { src: 'script.js' }) };
+      await lab.pause(100);
+      return { ...seen, reports: reports.sort() };
+    },
+  })),
   {
     name: 'an isolated page with SharedArrayBuffer', page: 'page.html',
     files: base => ({ 'page.html': page(base), 'worker.js': 'onmessage = ({ data }) => { new Int32Array(data)[0] = 7; postMessage(self.crossOriginIsolated); };', 'inner.html': page(`inner ${base}`), 'image.txt': base }),

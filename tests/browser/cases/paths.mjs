@@ -4,7 +4,7 @@ const at = (name, url, files, more = {}) => ({ name, files, run: `(lab, base) =>
 const page = title => `<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,"><title>${title}</title><p>This is ${title}.</p>`;
 const folder = base => ({ 'index.html': page(`the index of ${base}`), 'docs/index.html': page(`the docs in ${base}`), 'docs/page.html': page(`a page in ${base}`) });
 const online = { needs: 'network' };
-const EMPTY = { reason: 'nothing is fetched of an empty file, so only the headers that were signed are known', states: ['cold', 'warm', 'offline'] };
+const EMPTY = { reason: 'nothing is fetched of an empty file, so only the headers that were signed are known', states: ['cold', 'warm', 'woken', 'offline'] };
 
 export default [
   { name: 'the root of the site', run: lab => lab.look('/') },
@@ -17,8 +17,8 @@ export default [
     name: `a folder without its slash, redirect ${redirect}`, files: folder, needs: 'network',
     run: `(lab, base) => lab.look(base + 'docs', { redirect: '${redirect}' })`,
     differs: redirect === 'error' ? {
-      console: { reason: 'Chromium names the first URL of what a worker fetched', kinds: ['chromium'] },
-      timing: { reason: 'Firefox has no status of what a worker could not fetch', kinds: ['firefox'] },
+      console: { reason: 'Chromium names the first URL of what a worker fetched', kinds: ['chromium'], states: ['cold'] },
+      timing: { reason: 'Firefox has no status of what a worker could not fetch', kinds: ['firefox'], states: ['cold'] },
     } : {},
   })),
   at('a file with a slash at its end', 'text.txt/', small('text.txt'), online),

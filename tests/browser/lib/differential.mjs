@@ -18,8 +18,11 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { defineLab } from './lab.mjs';
 import { PATIENCE, within } from './wait.mjs';
 
-/** The states behind Peerage, in the order in which they are reached. */
-export const STATES = ['cold', 'warm', 'peer', 'offline'];
+/**
+ * The states behind Peerage, in the order in which they are reached: nothing cached; what isn't listed once more; all
+ * cached; the same with a worker that was stopped before the case; bytes from a neighbour; the origin gone.
+ */
+export const STATES = ['cold', 'again', 'warm', 'woken', 'peer', 'offline'];
 
 const NO_CONNECTION = 'a header of the connection; an answer of a worker has none';
 const NOT_SIGNED = 'bytes from peers come without the origin\'s headers: those that are signed stand, the others are not known yet';
@@ -28,8 +31,10 @@ const NOT_SIGNED = 'bytes from peers come without the origin\'s headers: those t
 export const EVERYWHERE = {
   'headers.server-timing': 'the number of the request, by which peerage.explain() speaks of it',
   ...Object.fromEntries(['connection', 'keep-alive', 'transfer-encoding'].map(name => [`headers.${name}`, NO_CONNECTION])),
-  ...Object.fromEntries(['accept-ranges', 'cache-control', 'content-encoding', 'content-length', 'etag', 'last-modified', 'vary']
-    .map(name => [`headers.${name}`, { reason: NOT_SIGNED, states: ['peer'] }])),
+  ...Object.fromEntries(['cache-control', 'content-encoding', 'etag', 'last-modified']
+    .map(name => [`headers.${name}`, { reason: NOT_SIGNED, states: ['peer'], absent: true }])),
+  // Peerage knows the first two itself, also where an origin that compresses has none, which adds to a `Vary` that was signed.
+  ...Object.fromEntries(['accept-ranges', 'content-length', 'vary'].map(name => [`headers.${name}`, { reason: NOT_SIGNED, states: ['peer'] }])),
   'progress.lengthComputable': { reason: NOT_SIGNED, states: ['peer'] },
   'progress.total': { reason: NOT_SIGNED, states: ['peer'] },
   decodedBodySize: { reason: 'Firefox counts no bytes of an answer of a worker', kinds: ['firefox'] },
@@ -75,21 +80,25 @@ export async function enterLab(visitor, base, lab = 'lab.html') {
 
 /**
  * Runs cases in the visitor's tab, which shows a page of the site; returns `Map(case → observation)`. `extra` is for the
- * cases; its `lab` names the page in which they run.
+ * cases; its `lab` names the page in which they run. `before` is waited for ahead of each.
  */
-export async function observe(visitor, base, cases, extra = {}) {
+export async function observe(visitor, base, cases, extra = {}, before = () => {}) {
   const seen = new Map();
   const inLab = cases.filter(one => one.page === undefined);
   const lab = new URL(extra.lab ?? 'lab.html', base).href;
   if (visitor.page.url() !== lab) await visitor.goto(lab);
   await visitor.page.evaluate(defineLab);
   for (const one of inLab) {
+    await before();
     let observed = await runOne(visitor, base, one, extra);
     // In Firefox a nested worker now and then never starts, straight from the origin too. What hangs twice, hangs.
     if (visitor.kind === 'firefox' && /nested/.test(one.name) && observed.value?.timedOut !== undefined) observed = await runOne(visitor, base, one, extra);
     seen.set(one, observed);
   }
-  for (const one of cases.filter(({ page }) => page !== undefined)) seen.set(one, await openOne(visitor, base, one, extra));
+  for (const one of cases.filter(({ page }) => page !== undefined)) {
+    await before();
+    seen.set(one, await openOne(visitor, base, one, extra));
+  }
   return new Map(cases.map(one => [one, normal(seen.get(one), base)]));
 }
 
@@ -117,7 +126,7 @@ async function settled(visitor, from, one) {
   one.lines ??= consoleSince(visitor, from).length;
   for (let tries = 0; tries < 5; tries++) {
     const lines = consoleSince(visitor, from);
-    if (lines === INTERCEPTED || lines.length >= one.lines) return lines;
+    if (lines.length >= one.lines) return lines;
     await pause(50);
   }
   return consoleSince(visitor, from);
@@ -136,17 +145,14 @@ async function openOne(visitor, base, one, extra) {
 
 /**
  * The console's lines, in an order of their own: those of several processes come as they come. Left out is what no worker
- * can hide: what Firefox says there of an intercepted request that failed, was given up, or was refused by the page, in
- * the place of its own words; Chromium's name for an error of the network, which a worker can't pass on; and what both
- * say of a tracker that can't be reached.
+ * can hide: that Firefox calls a request intercepted which failed, was given up, or was refused by the page; Chromium's
+ * name for an error of the network, which a worker can't pass on; and what both say of a tracker that can't be reached.
  */
 function consoleSince(visitor, from) {
-  const lines = visitor.log.slice(from).filter(({ type, text }) => type !== 'worker' && !text.includes('/peerage/tracker'))
+  return visitor.log.slice(from)
+    .filter(({ type, text }) => type !== 'worker' && !text.includes('/peerage/tracker') && !text.includes('A ServiceWorker '))
     .map(({ type, text }) => `${type}: ${text.split('\n')[0].replace(/net::ERR_\w+/, 'a network error')}`).sort();
-  return lines.some(line => line.includes('A ServiceWorker ')) ? INTERCEPTED : lines;
 }
-
-const INTERCEPTED = ['of an intercepted request'];
 
 /** Without what differs between two loads of any server: its port, the date. */
 function normal(observation, base) {
@@ -178,9 +184,8 @@ export function compare({ state, kind, direct, behind, everywhere, used }) {
       (note.states ?? STATES).includes(state) && (note.kinds ?? [kind]).includes(kind)));
     const hit = new Set();
     for (const field of new Set([...Object.keys(wanted), ...Object.keys(actual)])) {
-      if (field.startsWith('console') && actual['console.0'] === INTERCEPTED[0]) continue;
       if (Object.is(wanted[field], actual[field])) continue;
-      const note = known.find(([name]) => `.${field}.`.includes(`.${name}.`));
+      const note = known.find(([name, { absent }]) => `.${field}.`.includes(`.${name}.`) && !(absent && field in actual));
       if (note !== undefined) {
         hit.add(note[0]);
         used.add(note[0]);
