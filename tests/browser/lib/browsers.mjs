@@ -44,23 +44,28 @@ const PAGES_ONLY = {
 
 const EXECUTABLES = { chromium: process.env.CHROMIUM || '/usr/bin/chromium', firefox: process.env.FIREFOX || '/usr/bin/firefox-esr' };
 
-/** Firefox processes whose visitor is gone, for the next one: a start costs seconds. */
-const idle = [];
+/** Processes whose visitor is gone, for the next one: a start costs seconds. `{kind: [running]}` */
+const idle = { chromium: [], firefox: [] };
 
 /**
  * Starts a browser; `close()` ends it with all its processes and removes its profile; `kill()` ends it at once, as a
  * crash does, and returns the profile, which is good for another start.
- * `args` and `prefs` add to the defaults (command line; Firefox preferences). With `shared`, a Firefox may have had other
- * visitors before, each in a container of its own, of which nothing is left; {@link closeShared} ends those.
+ * `args` and `prefs` add to the defaults (command line; Firefox preferences). With `shared`, the process may have had other
+ * visitors before, one after the other, of which nothing is left: in Firefox each has a container of its own, in Chromium,
+ * whose containers are in memory only, all is cleared. {@link closeShared} ends those.
  */
 export async function launch(kind, { args = [], prefs = {}, profile, shared = false } = {}) {
-  if (shared && kind === 'firefox') {
-    const running = idle.pop() ?? await launch(kind, { args, prefs });
-    const context = await running.browser.createBrowserContext();
+  if (shared) {
+    const running = idle[kind].pop() ?? await launch(kind, { args, prefs });
+    const context = kind === 'firefox' ? await running.browser.createBrowserContext() : running.context;
+    const visited = new Set();
+    const note = target => { if (target.url().startsWith('http')) visited.add(new URL(target.url()).origin); };
+    running.browser.on('targetchanged', note);
     const ended = async () => {
+      running.browser.off('targetchanged', note);
       try {
-        await within(10_000, `${kind} to close a container`, context.close());
-        idle.push(running);
+        await within(10_000, `${kind} to forget a visitor`, kind === 'firefox' ? context.close() : forget(running, visited));
+        idle[kind].push(running);
       } catch {
         await running.close();
       }
@@ -89,7 +94,19 @@ export async function launch(kind, { args = [], prefs = {}, profile, shared = fa
 
 /** Ends the browsers that wait for a visitor. */
 export async function closeShared() {
-  await Promise.all(idle.splice(0).map(running => running.close()));
+  await Promise.all(Object.values(idle).flatMap(waiting => waiting.splice(0)).map(running => running.close()));
+}
+
+/** Leaves a Chromium with one empty tab, and nothing of the origins that were visited. */
+async function forget({ context }, visited) {
+  const tabs = await context.pages();
+  const page = await context.newPage();
+  await Promise.all(tabs.map(tab => tab.close()));
+  const session = await page.createCDPSession();
+  for (const origin of visited) await session.send('Storage.clearDataForOrigin', { origin, storageTypes: 'all' });
+  await session.send('Network.clearBrowserCookies');
+  await session.send('Network.clearBrowserCache');
+  await session.detach();
 }
 
 async function open(kind, { args = [], prefs = {}, profile }) {
