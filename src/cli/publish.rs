@@ -20,10 +20,11 @@ mod stamps;
 mod walk;
 mod write;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, bail, ensure};
@@ -35,13 +36,14 @@ use peerage::manifest::{Entry, FORMAT, Label, MAX_ROOT_BYTES, Root, build_tree, 
 use peerage::route::short_name;
 use peerage::sign::Key;
 use peerage::verify::SignedRoot;
+use rayon::prelude::*;
 
 use self::delta::Deltas;
 use self::hash::{Hashed, Job, hash_all};
 use self::old::OldFiles;
 pub(crate) use self::report::Report;
 use self::signing::{Plan, Signer};
-use self::stamps::Stamps;
+use self::stamps::{Seen, Stamps};
 use self::walk::Found;
 use self::write::{Batch, remove_leftovers};
 use super::bundle::{self, Bundle};
@@ -165,8 +167,8 @@ pub(crate) fn publish(options: &PublishOptions) -> anyhow::Result<Report> {
     warnings.extend(labelled.warning());
     let unlisted = labelled.unlisted + labelled.personal;
     let began = SystemTime::now();
-    let known = if options.rehash { Stamps::default() } else { Stamps::read(&kept_with, previous.as_ref()) };
-    let Read { mut entries, files, read } = read_all(labelled.files, &known, options.progress)?;
+    let known = if options.rehash { Stamps::none() } else { Stamps::read(&kept_with, previous.as_ref()) };
+    let Read { mut entries, files, read } = read_all(labelled.files, known, options.progress)?;
     if let Some(huge) = entries.iter().find(|e| e.pieces.len() > MAX_PIECES) {
         bail!("{} is too large to be published: {} pieces, of at most {MAX_PIECES}", huge.path, huge.pieces.len());
     }
@@ -205,7 +207,8 @@ pub(crate) fn publish(options: &PublishOptions) -> anyhow::Result<Report> {
     let changed = kept.is_none();
     let jwk = serde_json::to_vec_pretty(&signer.first)?;
 
-    let mut old = OldFiles::plan(dir, &kept_with, config.old, previous.as_ref(), &root.root, &entries, &built);
+    let new = old::New { root: &root.root, entries: &entries, tree: &tree, built: &built };
+    let mut old = OldFiles::plan(dir, &kept_with, config.old, previous.as_ref(), &new);
     for folder in ["", "peerage", "peerage/shard", "peerage/index", "peerage/delta", "peerage/keys", "peerage/old"] {
         remove_leftovers(&dir.join(folder));
     }
@@ -213,10 +216,11 @@ pub(crate) fn publish(options: &PublishOptions) -> anyhow::Result<Report> {
     for (path, link) in &signer.links {
         addressed.add(dir.join(path), link)?;
     }
-    for page in &tree.pages {
+    let there = previous.as_ref().map(|p| p.parts_in(dir)).unwrap_or_default();
+    for page in tree.pages.iter().filter(|page| !there.contains(&page.digest())) {
         addressed.add(dir.join(site::index_path(&page.digest())), page.as_bytes())?;
     }
-    for shard in &tree.shards {
+    for shard in tree.shards.iter().filter(|shard| !there.contains(&shard.digest())) {
         addressed.add(dir.join(site::shard_path(&shard.digest())), shard.as_bytes())?;
     }
     for (name, bytes) in &deltas.files {
@@ -238,7 +242,7 @@ pub(crate) fn publish(options: &PublishOptions) -> anyhow::Result<Report> {
     last.commit()?;
     old.finish(&tree, &deltas);
     if read > 0
-        && let Err(e) = stamps::write(&kept_with, &files, began)
+        && let Err(e) = stamps::write(&kept_with, &files, old.linked(), began)
     {
         warnings.push(format!("the next publication will read every file again: {e:#}"));
     }
@@ -354,6 +358,14 @@ impl Previous {
         now.max(version.saturating_add(1))
     }
 
+    /// The parts of its manifest that lie in `dir`, and were read from there.
+    fn parts_in(&self, dir: &Path) -> BTreeSet<Digest> {
+        let here = matches!(&self.place, Place::Folder(folder) if folder == dir);
+        let Some(parts) = self.parts.as_ref().filter(|_| here) else { return BTreeSet::new() };
+        let pages = parts.pages.iter().map(|page| page.digest);
+        pages.chain(parts.shards.iter().map(|shard| shard.digest)).collect()
+    }
+
     /// Whether a new root would only have another date. One that has lived half its time is replaced.
     fn says_the_same(&self, new: &Root, now: u64) -> bool {
         let Root { version, issued, expires, .. } = self.signed.root;
@@ -373,7 +385,6 @@ struct Labelled {
 }
 
 /// Which files are published and how, and how many are not.
-#[derive(Default)]
 struct AllLabelled {
     files: Vec<Labelled>,
     unlisted: u64,
@@ -393,23 +404,24 @@ impl AllLabelled {
 }
 
 fn label_all(files: Vec<Found>, rules: &Rules, declared: &Headers) -> AllLabelled {
-    let mut all = AllLabelled::default();
-    for found in files {
+    let (unlisted, personal) = (AtomicU64::new(0), AtomicU64::new(0));
+    let label = |found: Found| {
         let mut headers = declared.for_path(&format!("/{}", short_name(&found.path, rules.has_clean_urls())));
         let guessed = || media_type(&found.path).to_string();
         let typed = headers.iter().position(|(name, _)| name.eq_ignore_ascii_case("content-type"));
         let media_type = typed.map_or_else(guessed, |at| headers.remove(at).1);
         let Some((label, precache)) = rules.label(&found.path, &media_type) else {
-            all.unlisted += 1;
-            continue;
+            unlisted.fetch_add(1, Ordering::Relaxed);
+            return None;
         };
         if headers.iter().any(is_personal) {
-            all.personal += 1;
-            continue;
+            personal.fetch_add(1, Ordering::Relaxed);
+            return None;
         }
-        all.files.push(Labelled { found, media_type, is_guessed: typed.is_none(), label, precache, headers });
-    }
-    all
+        Some(Labelled { found, media_type, is_guessed: typed.is_none(), label, precache, headers })
+    };
+    let files = files.into_par_iter().filter_map(label).collect();
+    AllLabelled { files, unlisted: unlisted.into_inner(), personal: personal.into_inner() }
 }
 
 /// Whether a header says that an answer is for one visitor, or not for keeping (RFC 9111, section 5.2.2).
@@ -440,18 +452,17 @@ fn read_headers(dir: &Path) -> anyhow::Result<Headers> {
 /// The files' entries, and what is to be remembered of the files.
 struct Read {
     entries: Vec<Entry>,
-    /// Each with whether it is a UTF-8 text, and its integrity.
-    files: Vec<(Found, bool, Digest)>,
+    files: Vec<Seen>,
     /// How many had to be read.
     read: u64,
 }
 
-/// Reads the files that are not `known`.
-fn read_all(labelled: Vec<Labelled>, known: &Stamps<'_>, progress: bool) -> anyhow::Result<Read> {
+/// Reads the files that are not `known`; `labelled` is in order of path.
+fn read_all(labelled: Vec<Labelled>, mut known: Stamps<'_>, progress: bool) -> anyhow::Result<Read> {
     let guessed_text = |l: &Labelled| l.is_guessed && l.media_type.starts_with("text/");
     // One that was no text when it was read was not looked at for its encoding.
-    let find = |l: &Labelled| known.find(&l.found).filter(|hashed| hashed.is_utf8 || !guessed_text(l));
-    let mut hashed: Vec<Option<Hashed>> = labelled.iter().map(find).collect();
+    let mut find = |l: &Labelled| known.find(&l.found).filter(|hashed| hashed.is_utf8 || !guessed_text(l));
+    let mut hashed: Vec<Option<Hashed>> = labelled.iter().map(&mut find).collect();
     let unread: Vec<usize> = (0..labelled.len()).filter(|&at| hashed[at].is_none()).collect();
     let job = |&at: &usize| Job { found: &labelled[at].found, is_text: guessed_text(&labelled[at]) };
     let jobs: Vec<Job<'_>> = unread.iter().map(job).collect();
@@ -462,7 +473,9 @@ fn read_all(labelled: Vec<Labelled>, known: &Stamps<'_>, progress: bool) -> anyh
         hashed[*at] = Some(new);
     }
     let mut files = Vec::with_capacity(labelled.len());
-    let mut entry = |(labelled, hashed): (Labelled, Hashed)| {
+    let mut next_unread = unread.iter().copied().peekable();
+    let mut entry = |(at, (labelled, hashed)): (usize, (Labelled, Hashed))| {
+        let was_known = next_unread.next_if_eq(&at).is_none();
         let is_other_text = guessed_text(&labelled) && !hashed.is_utf8;
         let Labelled { found, mut media_type, label, precache, headers, .. } = labelled;
         if is_other_text {
@@ -472,10 +485,10 @@ fn read_all(labelled: Vec<Labelled>, known: &Stamps<'_>, progress: bool) -> anyh
         let (size, pieces) = (found.stamp.len, hashed.pieces);
         let integrity = integrity_of(&pieces);
         let path = found.path.clone();
-        files.push((found, hashed.is_utf8, integrity));
+        files.push(Seen { found, is_utf8: hashed.is_utf8, integrity, was_known });
         Entry { path, size, integrity, media_type, label, precache, headers, pieces }
     };
-    let entries = labelled.into_iter().zip(hashed.into_iter().flatten()).map(&mut entry).collect();
+    let entries = labelled.into_iter().zip(hashed.into_iter().flatten()).enumerate().map(&mut entry).collect();
     Ok(Read { entries, files, read: unread.len() as u64 })
 }
 
@@ -517,6 +530,16 @@ fn count(entries: &[Entry], which: impl Fn(&Entry) -> bool) -> u64 {
     entries.iter().filter(|e| which(e)).count() as u64
 }
 
+/// Those of `entries` that `others` has not, or with other bytes; both are in order of path.
+fn replaced<'a>(entries: &'a [Entry], others: &[Entry]) -> Vec<&'a Entry> {
+    let mut others = others.iter().peekable();
+    let mut has = |entry: &Entry| {
+        while others.next_if(|other| other.path < entry.path).is_some() {}
+        others.peek().is_some_and(|other| other.path == entry.path && other.integrity == entry.integrity)
+    };
+    entries.iter().filter(|entry| !has(entry)).collect()
+}
+
 /// What the version before did not have.
 struct New {
     pieces: u64,
@@ -526,14 +549,11 @@ struct New {
 impl New {
     fn since(previous: Option<&Previous>, entries: &[Entry]) -> Self {
         let before = previous.and_then(|p| p.parts.as_ref()).map(|parts| &parts.entries[..]).unwrap_or_default();
-        let mut known: BTreeSet<Digest> = before.iter().flat_map(|e| &e.pieces).map(|p| p.digest).collect();
-        let mut new = Self { pieces: 0, bytes: 0 };
-        for piece in entries.iter().flat_map(|e| &e.pieces) {
-            if known.insert(piece.digest) {
-                new.pieces += 1;
-                new.bytes += u64::from(piece.len);
-            }
+        let others = replaced(entries, before);
+        let mut new: BTreeMap<Digest, u32> = others.iter().flat_map(|e| &e.pieces).map(|p| (p.digest, p.len)).collect();
+        for piece in before.iter().flat_map(|e| &e.pieces) {
+            new.remove(&piece.digest);
         }
-        new
+        Self { pieces: new.len() as u64, bytes: new.values().map(|&len| u64::from(len)).sum() }
     }
 }

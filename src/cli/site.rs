@@ -1,5 +1,6 @@
 //! A published site as others find it: in a folder or at a URL.
 
+use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
@@ -231,16 +232,23 @@ impl Place {
 
     /// Everything below a root, checked against `index`.
     pub(crate) fn tree(&self, index: Digest) -> anyhow::Result<Parts> {
+        self.tree_without(index, &BTreeSet::new())
+    }
+
+    /// The same without the pages and shards in `known`, and what is below them.
+    pub(crate) fn tree_without(&self, index: Digest, known: &BTreeSet<Digest>) -> anyhow::Result<Parts> {
+        let is_new = |child: &Child| !known.contains(&child.digest);
         let mut parts = Parts::default();
         let mut level = vec![index];
+        level.retain(|digest| !known.contains(digest));
         while !level.is_empty() {
             let mut below = Vec::new();
             for digest in level {
                 let bytes = self.need(&index_path(&digest), MAX_PAGE_BYTES)?;
                 let found = Digest::of(&bytes);
                 let page = verify::index(bytes, found, digest).with_context(|| self.locate(&index_path(&digest)))?;
-                below.extend(page.children().filter(|_| page.level() > 0).map(|child| child.digest));
-                parts.shards.extend(page.children().filter(|_| page.level() == 0));
+                below.extend(page.children().filter(|_| page.level() > 0).filter(is_new).map(|child| child.digest));
+                parts.shards.extend(page.children().filter(|_| page.level() == 0).filter(is_new));
                 let first = page.children().next().map(|child| child.first).unwrap_or_default();
                 parts.pages.push(Page { digest, level: page.level(), first });
             }

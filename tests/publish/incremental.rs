@@ -3,6 +3,8 @@
 use std::fs::{self, File};
 use std::time::{Duration, SystemTime};
 
+use peerage::digest::Digest;
+
 use crate::site::{Site, assert_whole};
 
 /// Sets a file's modification time to an hour ago, as if nobody had written to it since.
@@ -75,6 +77,23 @@ fn bytes_that_change_behind_an_unchanged_time_and_length_are_noticed() {
     File::options().append(true).open(&path).unwrap().set_modified(then).unwrap();
     let report = site.publish(&[]);
     assert_eq!((report["read"].as_u64(), report["changed"].as_bool()), (Some(1), Some(true)));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_link_by_which_a_file_is_remembered_costs_no_reading() {
+    use std::os::unix::fs::MetadataExt as _;
+
+    let site = settled(FILES);
+    read(&site, &[]);
+    let copy = site.key().with_extension("kept").join(Digest::of(b"1").hex());
+    fs::remove_file(&copy).unwrap();
+    fs::write(site.around.path().join("peerage.toml"), "[old]\nmax_bytes = 0\n").unwrap();
+    site.put("b dir/c.css", b"p { }");
+    settle(&site, "b dir/c.css");
+    assert_eq!(read(&site, &[]), 1);
+    assert_eq!(fs::metadata(&copy).unwrap().nlink(), 2);
+    assert_eq!(read(&site, &[]), 0);
 }
 
 #[test]

@@ -1,8 +1,10 @@
 //! What a tab on an older version may still ask for.
 
+use std::collections::BTreeSet;
 use std::fs;
+use std::path::PathBuf;
 
-use crate::site::{Server, Site, noise};
+use crate::site::{Server, Site, assert_whole, noise};
 
 #[test]
 fn replaced_and_removed_files_are_kept_after_edits_in_place() {
@@ -89,4 +91,36 @@ fn a_build_machine_keeps_what_the_live_site_kept() {
     assert_eq!(fs::read(fresh.old(b"two")).unwrap(), b"two");
     // Three versions' shards: a tab may not have loaded all of its own.
     assert_eq!(fs::read_dir(fresh.dir().join("peerage/shard")).unwrap().count(), 3);
+}
+
+#[test]
+fn of_a_large_manifest_every_kept_version_stays_whole() {
+    let text = |article: usize, edition: usize| format!("article {article}, edition {edition}");
+    let site = Site::new(&[]);
+    let put = |article, edition| site.put(&format!("wiki/{article:04}.txt"), text(article, edition).as_bytes());
+    let parts = || -> BTreeSet<PathBuf> {
+        let folders = ["index", "shard"].map(|kind| fs::read_dir(site.dir().join("peerage").join(kind)).unwrap());
+        folders.into_iter().flatten().map(|part| part.unwrap().path()).collect()
+    };
+    (0..2000).for_each(|article| put(article, 0));
+    site.publish(&[]);
+    let mut before = parts();
+    let first = before.len();
+    assert!(first > 10, "{first} parts");
+    for n in 1..6 {
+        // Two in one shard, and one elsewhere.
+        [7, 8, 400 + 300 * n].into_iter().for_each(|article| put(article, n));
+        let report = site.publish(&[]);
+        assert_eq!(report["warnings"].as_array().map(Vec::len), Some(0), "{report}");
+        assert_whole(&site.dir());
+        let now = parts();
+        assert_eq!(now.difference(&before).count(), 3, "a page and two shards are new");
+        assert_eq!(now.len(), first + 3 * n.min(3), "those of three older versions are kept");
+        before = now;
+    }
+    let kept = |article, editions: std::ops::Range<usize>| -> Vec<bool> {
+        editions.map(|n| site.old(text(article, n).as_bytes()).exists()).collect()
+    };
+    assert_eq!(kept(7, 0..6), [false, false, true, true, true, false]);
+    assert_eq!([1000, 1300, 1900].map(|article| kept(article, 0..1)[0]), [false, true, true]);
 }

@@ -16,19 +16,19 @@
 //! have loaded all of them. `[old] versions` (default 3) and `max_bytes` (default 256 MiB) bound it; of too much, the
 //! newest version's and the smallest files come first.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use peerage::digest::Digest;
-use peerage::manifest::{Entry, Piece, Root, Tree};
+use peerage::manifest::{Entry, Index, Root, Shard, Tree};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::Previous;
 use super::delta::Deltas;
 use super::write::Batch;
+use super::{Previous, replaced};
 use crate::cli::bundle::Built;
 use crate::cli::config::Old;
 use crate::cli::site::{Parts, Place, delta_path, index_path, old_path, shard_path};
@@ -51,7 +51,7 @@ struct Kept {
 
 /// What is kept of older versions, and where it comes from.
 #[derive(Debug)]
-pub(super) struct OldFiles {
+pub(super) struct OldFiles<'a> {
     dir: PathBuf,
     /// The folder in which current files are remembered.
     pool: PathBuf,
@@ -62,40 +62,36 @@ pub(super) struct OldFiles {
     live: Option<Place>,
     /// The current version, then the kept ones, newest first.
     list: List,
-    wanted: Vec<Wanted>,
-    /// Paths of shards and index pages of kept versions.
+    wanted: Vec<Entry>,
+    /// Paths of shards and index pages that only kept versions have.
     parts: BTreeSet<String>,
-    /// The current version's files by what is in them.
-    current: BTreeMap<Digest, Current>,
+    /// The current version's files by what is in them, in that order, each content once.
+    current: Vec<(Digest, &'a Entry)>,
+    /// What was remembered when this run began; `None`: nobody looked.
+    remembered: Option<Vec<Digest>>,
+    /// Contents to whose files this run has made links.
+    linked: BTreeSet<Digest>,
     kept: (u64, u64),
     warnings: Vec<String>,
 }
 
-#[derive(Clone, Debug)]
-struct Wanted {
-    integrity: Digest,
-    size: u64,
-    path: String,
-    pieces: Vec<Piece>,
+/// The version that is to be published.
+#[derive(Debug)]
+pub(super) struct New<'a> {
+    pub(super) root: &'a Root,
+    /// In order of path.
+    pub(super) entries: &'a [Entry],
+    pub(super) tree: &'a Tree,
+    pub(super) built: &'a Built,
 }
 
-#[derive(Clone, Debug)]
-struct Current {
-    path: String,
-    size: u64,
-}
-
-impl OldFiles {
-    /// Decides what to keep once `root` with `entries` is the current version.
-    pub(super) fn plan(
-        dir: &Path,
-        key: &Path,
-        config: Old,
-        previous: Option<&Previous>,
-        root: &Root,
-        entries: &[Entry],
-        built: &Built,
-    ) -> Self {
+impl<'a> OldFiles<'a> {
+    /// Decides what to keep once `new` is the current version.
+    pub(super) fn plan(dir: &Path, key: &Path, config: Old, previous: Option<&Previous>, new: &New<'a>) -> Self {
+        let New { root, built, .. } = new;
+        let mut current: Vec<_> = new.entries.iter().map(|entry| (entry.integrity, entry)).collect();
+        current.par_sort_unstable_by_key(|&(integrity, _)| integrity);
+        current.dedup_by_key(|&mut (integrity, _)| integrity);
         let mut plan = Self {
             dir: dir.to_owned(),
             pool: key.with_extension("kept"),
@@ -105,37 +101,35 @@ impl OldFiles {
             list: List { versions: vec![Kept { version: root.version, index: root.index, wasm: built.wasm().into() }] },
             wanted: Vec::new(),
             parts: BTreeSet::new(),
-            current: entries.iter().map(|e| (e.integrity, Current { path: e.path.clone(), size: e.size })).collect(),
+            current,
+            remembered: None,
+            linked: BTreeSet::new(),
             kept: (0, 0),
             warnings: Vec::new(),
         };
         if let Some(previous) = previous {
-            plan.add_versions(previous, root, entries);
+            plan.add_versions(previous, new);
         }
         plan
     }
 
-    fn add_versions(&mut self, previous: &Previous, root: &Root, entries: &[Entry]) {
-        let now: BTreeMap<&str, Digest> = entries.iter().map(|e| (e.path.as_str(), e.integrity)).collect();
-        let mut wanted = BTreeMap::new();
+    fn add_versions(&mut self, previous: &Previous, &New { root, entries, tree, .. }: &New<'_>) {
+        let pages = tree.pages.iter().map(Index::digest);
+        let now: BTreeSet<Digest> = pages.chain(tree.shards.iter().map(Shard::digest)).collect();
+        let mut wanted = BTreeSet::new();
         for kept in older(previous, root.version).into_iter().take(self.config.versions) {
-            let parts = match (&previous.parts, kept.version == previous.signed.root.version) {
-                (Some(parts), true) => Ok(parts.clone()),
-                (_, _) => previous.place.tree(kept.index),
-            };
-            let Ok(parts) = parts else {
+            // In what the current version has, too, nothing was replaced.
+            let Ok(parts) = previous.place.tree_without(kept.index, &now) else {
                 self.warnings
                     .push(format!("the manifest of version {} is incomplete; its files are not kept", kept.version));
                 continue;
             };
-            let mut replaced: Vec<&Entry> =
-                parts.entries.iter().filter(|e| now.get(e.path.as_str()) != Some(&e.integrity)).collect();
+            let mut replaced = replaced(&parts.entries, entries);
             replaced.sort_by_key(|e| e.size);
             for entry in replaced {
-                let Entry { integrity, size, ref path, ref pieces, .. } = *entry;
-                if wanted.insert(integrity, ()).is_none() && self.kept.1 + size <= self.config.max_bytes {
-                    self.kept = (self.kept.0 + 1, self.kept.1 + size);
-                    self.wanted.push(Wanted { integrity, size, path: path.clone(), pieces: pieces.clone() });
+                if wanted.insert(entry.integrity) && self.kept.1 + entry.size <= self.config.max_bytes {
+                    self.kept = (self.kept.0 + 1, self.kept.1 + entry.size);
+                    self.wanted.push(entry.clone());
                 }
             }
             self.parts.extend(paths_of(&parts));
@@ -176,9 +170,9 @@ impl OldFiles {
         batch.add(self.dir.join(LIST), &list)
     }
 
-    fn stage_one(&self, batch: &mut Batch, wanted: &Wanted, place: &Path) -> anyhow::Result<bool> {
-        let Wanted { integrity, path, pieces, .. } = wanted;
-        let elsewhere = self.current.get(integrity).map(|current| self.dir.join(&current.path));
+    fn stage_one(&self, batch: &mut Batch, wanted: &Entry, place: &Path) -> anyhow::Result<bool> {
+        let Entry { integrity, path, pieces, .. } = wanted;
+        let elsewhere = self.now(integrity).map(|current| self.dir.join(&current.path));
         for file in elsewhere.into_iter().chain([self.pool.join(integrity.hex())]) {
             if let Ok(mut from) = File::open(file)
                 && batch.copy_verified(place, &mut from, pieces)?
@@ -214,13 +208,36 @@ impl OldFiles {
                 }
             }
         }
-        for entry in fs::read_dir(&self.pool).into_iter().flatten().flatten() {
-            let name = entry.file_name().to_string_lossy().into_owned();
-            let is_current = Digest::from_hex(&name).map(|digest| self.current.contains_key(&digest));
-            if is_current == Some(false) || name.ends_with(HALF) {
+        let remembered = self.remembered.take().or_else(|| self.look().ok()).unwrap_or_default();
+        for digest in remembered.iter().filter(|digest| self.now(digest).is_none()) {
+            let _ = fs::remove_file(self.pool.join(digest.hex()));
+        }
+    }
+
+    /// A file of the current version with these bytes.
+    fn now(&self, integrity: &Digest) -> Option<&'a Entry> {
+        let at = self.current.binary_search_by_key(integrity, |&(digest, _)| digest).ok()?;
+        self.current.get(at).map(|&(_, entry)| entry)
+    }
+
+    /// Contents that are remembered, in order. What a killed run left of a copy is removed.
+    fn look(&self) -> std::io::Result<Vec<Digest>> {
+        let mut digests = Vec::new();
+        for entry in fs::read_dir(&self.pool)?.flatten() {
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            digests.extend(Digest::from_hex(&name));
+            if name.ends_with(HALF) {
                 let _ = fs::remove_file(entry.path());
             }
         }
+        digests.par_sort_unstable();
+        Ok(digests)
+    }
+
+    /// Contents to whose files links were made, which moves the files' change times.
+    pub(super) fn linked(&self) -> &BTreeSet<Digest> {
+        &self.linked
     }
 
     /// How many files are kept.
@@ -246,7 +263,7 @@ impl OldFiles {
         }
     }
 
-    fn fill_pool(&self) -> anyhow::Result<()> {
+    fn fill_pool(&mut self) -> anyhow::Result<()> {
         let pool = &self.pool;
         if self.config.versions == 0 || self.live.is_some() {
             return Ok(());
@@ -256,27 +273,25 @@ impl OldFiles {
         if !ignore.exists() {
             fs::write(&ignore, "*\n").with_context(|| format!("cannot write {}", ignore.display()))?;
         }
-        let there: BTreeSet<_> = fs::read_dir(pool)
-            .with_context(|| format!("cannot read {}", pool.display()))?
-            .flatten()
-            .filter_map(|entry| Digest::from_hex(&entry.file_name().to_string_lossy()))
-            .collect();
-        let mut files: Vec<_> = self.current.iter().collect();
-        files.sort_by_key(|(_, current)| current.size);
+        let there = self.look().with_context(|| format!("cannot read {}", pool.display()))?;
+        let mut files: Vec<_> = self.current.iter().map(|&(digest, entry)| (entry.size, digest, entry)).collect();
+        files.par_sort_unstable_by_key(|&(size, digest, _)| (size, digest));
         let mut copied = 0;
-        let jobs: Vec<_> = files
-            .into_iter()
-            .map(|(digest, current)| {
-                copied += current.size;
-                (digest, current, copied <= self.config.max_bytes)
-            })
-            .filter(|(digest, ..)| !there.contains(digest))
-            .collect();
-        jobs.par_iter().try_for_each(|(digest, current, copy)| {
-            let (from, to) = (self.dir.join(&current.path), pool.join(digest.hex()));
-            let done = if *copy { copy_whole(&from, &to) } else { link(&from, &to) };
+        let mut jobs: Vec<(&Entry, bool)> = Vec::new();
+        for (size, digest, entry) in files {
+            copied += size;
+            if there.binary_search(&digest).is_err() {
+                jobs.push((entry, copied <= self.config.max_bytes));
+            }
+        }
+        jobs.par_iter().try_for_each(|&(entry, copy)| {
+            let (from, to) = (self.dir.join(&entry.path), pool.join(entry.integrity.hex()));
+            let done = if copy { copy_whole(&from, &to) } else { link(&from, &to) };
             done.with_context(|| format!("cannot remember {} in {}", from.display(), pool.display()))
-        })
+        })?;
+        self.linked = jobs.iter().filter(|(_, copy)| !copy).map(|(entry, _)| entry.integrity).collect();
+        self.remembered = Some(there);
+        Ok(())
     }
 }
 

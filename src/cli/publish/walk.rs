@@ -11,8 +11,9 @@ use std::time::SystemTime;
 
 use anyhow::{Context as _, anyhow, bail};
 use peerage::manifest::check_path;
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
-use walkdir::WalkDir;
+use walkdir::{DirEntry, WalkDir};
 
 use crate::cli::config;
 
@@ -86,44 +87,64 @@ pub(super) struct Walk {
     pub(super) skipped: Vec<String>,
 }
 
+/// What an entry of a folder is to a publication.
+enum Kind {
+    File(Found),
+    /// A link that is left out.
+    Skipped(String),
+    /// A folder, a socket and the like.
+    Other,
+}
+
 /// Walks `dir`, which must be canonical.
 pub(super) fn walk(dir: &Path) -> anyhow::Result<Walk> {
-    let mut walk = Walk::default();
-    let all = WalkDir::new(dir).min_depth(1).into_iter().filter_entry(|entry| {
+    let all = WalkDir::new(dir).min_depth(1).sort_by_file_name().into_iter().filter_entry(|entry| {
         let is_hidden = entry.depth() > 0 && entry.file_name().as_encoded_bytes().starts_with(b".");
         let is_own = entry.depth() == 1 && is_own(entry.file_name());
         !is_hidden && !is_own
     });
-    for entry in all {
-        let entry = entry.map_err(|e| {
+    let listed = |entry: walkdir::Result<DirEntry>| {
+        entry.map_err(|e| {
             let place = e.path().unwrap_or(dir).display().to_string();
             anyhow!(e.into_io_error().map_or_else(|| "a circle of links".into(), |e| e.to_string()))
                 .context(format!("cannot read {place}"))
-        })?;
-        let kind = entry.file_type();
-        if kind.is_dir() {
-            continue;
-        }
-        let below = entry.path().strip_prefix(dir).unwrap_or(entry.path()).to_owned();
-        let (file, metadata) = if kind.is_symlink() {
-            match follow(dir, entry.path())? {
-                Some(target) => target,
-                None => {
-                    walk.skipped.push(below.display().to_string());
-                    continue;
-                }
-            }
-        } else {
-            let metadata = entry.metadata().with_context(|| format!("cannot read {}", entry.path().display()))?;
-            (entry.into_path(), metadata)
-        };
-        if metadata.is_file() {
-            let path = canonical(&below)?;
-            walk.files.push(Found { path, file, stamp: Stamp::of(&metadata) });
+        })
+    };
+    let all: Vec<DirEntry> = all.map(listed).collect::<anyhow::Result<_>>()?;
+    // Folders are listed quickly; what takes long is asking for each file what it looks like.
+    let all: Vec<Kind> = all.into_par_iter().map(|entry| look(dir, entry)).collect::<anyhow::Result<_>>()?;
+    let mut walk = Walk::default();
+    for kind in all {
+        match kind {
+            Kind::File(found) => walk.files.push(found),
+            Kind::Skipped(link) => walk.skipped.push(link),
+            Kind::Other => {}
         }
     }
-    walk.files.sort_by(|a, b| a.path.cmp(&b.path));
+    // Nearly so already: `a/b` comes before `a-b` where folders are sorted one by one.
+    walk.files.par_sort_by(|a, b| a.path.cmp(&b.path));
     Ok(walk)
+}
+
+fn look(dir: &Path, entry: DirEntry) -> anyhow::Result<Kind> {
+    let kind = entry.file_type();
+    if kind.is_dir() {
+        return Ok(Kind::Other);
+    }
+    let below = entry.path().strip_prefix(dir).unwrap_or(entry.path()).to_owned();
+    let (file, metadata) = if kind.is_symlink() {
+        match follow(dir, entry.path())? {
+            Some(target) => target,
+            None => return Ok(Kind::Skipped(below.display().to_string())),
+        }
+    } else {
+        let metadata = entry.metadata().with_context(|| format!("cannot read {}", entry.path().display()))?;
+        (entry.into_path(), metadata)
+    };
+    if !metadata.is_file() {
+        return Ok(Kind::Other);
+    }
+    Ok(Kind::File(Found { path: canonical(&below)?, file, stamp: Stamp::of(&metadata) }))
 }
 
 /// Whether a name in the top folder is one of those that publishing writes or reads.
