@@ -5,6 +5,7 @@ use std::rc::Rc;
 use js_sys::Uint8Array;
 use peerage::digest::Digest;
 use peerage::manifest::{Child, Entry, Index, Label, Piece, Root, Shard};
+use peerage::sorted;
 use peerage::transfer::Fault;
 use peerage::verify::{self, Verified};
 use wasm_bindgen::prelude::*;
@@ -26,6 +27,11 @@ const PARTS: [&str; 3] = ["index", "shard", "delta"];
 /// Site-relative URL of a part of the manifest.
 fn part_path(kind: &str, digest: &Digest) -> String {
     ["peerage/", kind, "/", &digest.hex()].concat()
+}
+
+/// What pages lead to, sorted.
+fn digests(pages: &[Rc<Verified<Index>>]) -> Vec<Digest> {
+    sorted::sort(pages.iter().flat_map(|page| page.children()).map(|child| child.digest).collect())
 }
 
 impl Inner {
@@ -89,6 +95,51 @@ impl Inner {
             }
         }
         Ok(shards)
+    }
+
+    /// The shards of a version that another has not, as far as they are here: those of what this visitor opened, in
+    /// whichever life of the worker.
+    pub(super) async fn shards_apart(
+        &'static self,
+        version: &Version,
+        other: &Version,
+    ) -> Js<Vec<Rc<Verified<Shard>>>> {
+        let (mut pages, mut others) = (vec![version.top.clone()], vec![other.top.clone()]);
+        loop {
+            let (own, known) = (digests(&pages), digests(&others));
+            if pages.iter().any(|page| page.level() > 0) {
+                pages = self.pages_apart(version, &pages, &known).await?;
+                others = self.pages_apart(other, &others, &own).await?;
+                continue;
+            }
+            let mut shards = Vec::new();
+            for child in pages.iter().flat_map(|page| page.children()) {
+                if known.binary_search(&child.digest).is_err() && self.is_here("shard", &child).await {
+                    shards.push(self.shard(version, &child).await?);
+                }
+            }
+            return Ok(shards);
+        }
+    }
+
+    /// The pages below these that are here, without those in `known`.
+    async fn pages_apart(
+        &'static self,
+        version: &Version,
+        pages: &[Rc<Verified<Index>>],
+        known: &[Digest],
+    ) -> Js<Vec<Rc<Verified<Index>>>> {
+        let mut below = Vec::new();
+        for child in pages.iter().filter(|page| page.level() > 0).flat_map(|page| page.children()) {
+            if known.binary_search(&child.digest).is_err() && self.is_here("index", &child).await {
+                below.push(self.child_page(version, &child).await?);
+            }
+        }
+        Ok(below)
+    }
+
+    async fn is_here(&self, kind: &str, child: &Child) -> bool {
+        self.cache.read(&self.url(&part_path(kind, &child.digest))).await.is_some()
     }
 
     /// The entry of a path in a version.
@@ -236,12 +287,11 @@ impl Inner {
                         keep.push(part_path("shard", &child.digest));
                         continue;
                     }
-                    let path = part_path("index", &child.digest);
                     // What lies below a page that is not here is not here either.
-                    if self.cache.read(&self.url(&path)).await.is_some() {
+                    if self.is_here("index", &child).await {
                         pages.push(self.child_page(&version, &child).await?);
                     }
-                    keep.push(path);
+                    keep.push(part_path("index", &child.digest));
                 }
             }
         }

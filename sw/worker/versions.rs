@@ -312,18 +312,15 @@ impl Inner {
 
     /// Gets from neighbours what a new version has changed in the files that this visitor holds.
     async fn follow_ahead(&'static self, had: &Version, version: &Rc<Version>) {
-        let shards = self.whole(had).await.unwrap_or_default();
-        let loaded = had.shards.borrow().values().cloned().collect::<Vec<_>>();
+        let shards = self.shards_apart(had, version).await.unwrap_or_default();
         let mut changed = Vec::new();
-        for old in shards.iter().chain(&loaded).flat_map(|shard| shard.iter()) {
+        for old in shards.iter().flat_map(|shard| shard.iter()) {
             let holds = |entry: &Entry| {
                 let store = self.store.borrow();
                 entry.pieces.iter().any(|piece| store.place(&piece.digest).is_some())
             };
-            if !holds(&old) || changed.iter().any(|entry: &Rc<Entry>| entry.path == old.path) {
-                continue;
-            }
-            if let Ok(Some(new)) = self.lookup(version, &old.path).await
+            if holds(&old)
+                && let Ok(Some(new)) = self.lookup(version, &old.path).await
                 && new.integrity != old.integrity
                 && new.label == Label::Share
             {

@@ -13,12 +13,16 @@ const config = '[share]\ninclude = ["**", "**/*.html"]\n';
 const name = (folder, page) => `wiki/${String(folder).padStart(3, '0')}/Article ${page}.html`;
 const article = (folder, page, text = '') => html(`Article ${folder}-${page}`, `<p>${folder * PAGES + page} ${text}</p>`);
 
-story('a visit to a large site loads the parts of the manifest that it needs, and an edit costs few', async (stage, ...kinds) => {
-  const files = { 'index.html': html('A large site'), 'style.css': 'p { margin: 1em }' };
+function files() {
+  const all = { 'index.html': html('A large site'), 'style.css': 'p { margin: 1em }' };
   for (let folder = 0; folder < FOLDERS; folder++) {
-    for (let page = 0; page < PAGES; page++) files[name(folder, page)] = article(folder, page);
+    for (let page = 0; page < PAGES; page++) all[name(folder, page)] = article(folder, page);
   }
-  const site = await stage.site(files, { config });
+  return all;
+}
+
+story('a visit to a large site loads the parts of the manifest that it needs, and an edit costs few', async (stage, ...kinds) => {
+  const site = await stage.site(files(), { config });
   assert.ok(site.report.files > FOLDERS * PAGES && site.report.shards > 64, JSON.stringify(site.report));
   const origin = await stage.serve(site);
   const manifest = async before => served(before, await origin.counters(), path => /\/peerage\/(root|index|shard|delta)/.test(path));
@@ -74,4 +78,40 @@ story('a visit to a large site loads the parts of the manifest that it needs, an
   rmSync(path.join(site.folder, 'peerage/delta'), { recursive: true });
   const without = await update(visitors[1], last);
   assert.ok(without.edit.bytes < 64 * 1024, `${without.edit.bytes} bytes of manifest`);
+}, { over: [EACH.flat()] });
+
+story('what is held of a large site is taken ahead, by a worker that was stopped meanwhile, too', async (stage, ...kinds) => {
+  const site = await stage.site(files(), { config });
+  const origin = await stage.serve(site);
+  const page = name(3, 7), size = 40_000;
+  const url = site.url(origin.url, page);
+  const [first, second, third] = await Promise.all([kinds.at(-1), ...kinds, ...kinds].slice(0, 3).map(kind => stage.visitor(kind)));
+  for (const visitor of [first, second, third]) {
+    await visitor.enter(origin.url);
+    await visitor.consent();
+    if (visitor !== first) await visitor.neighbours(1);
+    if (visitor !== third) assert.deepEqual(site.differences(await visitor.take([url]), origin.url), []);
+  }
+  const taken = await Promise.all([second, third].map(async visitor => (await visitor.stats()).bytes.peer));
+  site.write({ [page]: article(3, 7, 'edited '.repeat(size / 7)) });
+  const release = await site.publish({ config });
+  for (const visitor of [second, third]) await visitor.stopWorker();
+
+  const before = await origin.counters();
+  await first.page.reload();
+  await first.ready();
+  await until('the first visitor to have the edit', async () => (await first.stats()).version === release.version);
+  await first.page.reload();
+  await first.ready();
+  assert.deepEqual(site.differences(await first.take([url]), origin.url), []);
+  for (const visitor of [second, third]) {
+    await until(`${visitor.name} to know of the edit`, async () => (await visitor.stats()).version === release.version);
+  }
+  await until('who holds the page to have taken it', async () => (await second.stats()).bytes.peer - taken[0] > size);
+  await second.page.reload();
+  await second.ready();
+  assert.deepEqual(site.differences(await second.take([url]), origin.url), []);
+  const { requests } = served(before, await origin.counters(), path => path === `/${page}`);
+  assert.equal(requests, 1, 'one visitor has taken the page from the origin');
+  assert.ok((await third.stats()).bytes.peer - taken[1] < size, 'who does not hold it has not taken it');
 }, { over: [EACH.flat()] });
