@@ -1,4 +1,6 @@
 // What the benches share: options, aligned passes, medians, a table.
+import { spawn } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { BROWSERS } from '../tests/browser/lib/browsers.mjs';
 import { Visitor } from '../tests/browser/lib/visitor.mjs';
 
@@ -28,6 +30,11 @@ export class Table {
     return this.#series.has(name);
   }
 
+  /** The figures of a series; none where there is none. */
+  values(name) {
+    return this.#series.get(name)?.values ?? [];
+  }
+
   /** What stands between `start` and `end` in the names of the series that have both. */
   names(start, end) {
     return [...this.#series.keys()].filter(name => name.startsWith(start) && name.endsWith(end)).map(name => name.slice(start.length, -end.length));
@@ -51,6 +58,36 @@ export class Table {
 
 export function round(value) {
   return value >= 100 ? Math.round(value).toLocaleString('en') : Number(value.toPrecision(3));
+}
+
+/**
+ * Runs a command to its end: `{seconds, processor, mib, stdout}`, the time on the clock, that of the processor over all cores,
+ * and the most memory it had (Linux: what the process says of itself while it runs).
+ */
+export function measured(command, args) {
+  return new Promise((resolve, reject) => {
+    const from = performance.now();
+    const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'inherit'] });
+    let [mib, processor, stdout] = [0, 0, ''];
+    child.stdout.on('data', chunk => { stdout += chunk; });
+    const read = () => {
+      try {
+        const [user, system] = readFileSync(`/proc/${child.pid}/stat`, 'utf8').split(') ')[1].split(' ').slice(11, 13).map(Number);
+        processor = (user + system) / 100;
+        const [, kib] = /VmHWM:\s+(\d+) kB/.exec(readFileSync(`/proc/${child.pid}/status`, 'utf8')) ?? [];
+        mib = Math.max(mib, Number(kib ?? 0) / 1024);
+      } catch {
+        // It has ended.
+      }
+    };
+    const reading = setInterval(read, 10);
+    child.on('error', reject);
+    child.on('close', code => {
+      clearInterval(reading);
+      if (code === 0) resolve({ seconds: (performance.now() - from) / 1000, processor, mib, stdout });
+      else reject(new Error(`${command} ${args.join(' ')} exited with ${code}`));
+    });
+  });
 }
 
 /** Two visitors: `giver` has taken `urls` from the origin and has consented; `taker` has entered and not consented yet. */
