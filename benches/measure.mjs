@@ -40,24 +40,45 @@ export class Table {
     return [...this.#series.keys()].filter(name => name.startsWith(start) && name.endsWith(end)).map(name => name.slice(start.length, -end.length));
   }
 
-  /** The ratio of two series, formed pass by pass. */
-  addRatio(name, over, under) {
+  /** The ratio of two series, formed pass by pass; `aim` is the most that is wanted. */
+  addRatio(name, over, under, aim) {
+    this.#addPaired(name, over, under, 'x', aim, (a, b) => a / b);
+  }
+
+  /** The same of their difference. */
+  addDifference(name, over, under, aim) {
+    this.#addPaired(name, over, under, this.#series.get(over).unit, aim, (a, b) => a - b);
+  }
+
+  #addPaired(name, over, under, unit, aim, pair) {
     const [a, b] = [this.#series.get(over), this.#series.get(under)];
-    const values = a.values.map((value, i) => value / b.values[i]);
-    this.#series.set(name, { unit: 'x', values });
+    this.#series.set(name, { unit, aim, values: a.values.map((value, i) => pair(value, b.values[i])) });
   }
 
   print() {
-    console.log('\n| what | median [least .. most] | runs |\n| --- | --- | --- |');
-    for (const [name, { unit, values }] of this.#series) {
+    console.log('\n| what | median [least .. most] | runs | aim | verdict |\n| --- | --- | --- | --- | --- |');
+    for (const [name, { unit, values, aim }] of this.#series) {
       const sorted = [...values].sort((a, b) => a - b);
-      console.log(`| ${name} | ${round(sorted[sorted.length >> 1])} [${round(sorted[0])} .. ${round(sorted.at(-1))}] ${unit} | ${values.length} |`);
+      const ends = `| ${name} | ${round(sorted[sorted.length >> 1])} [${round(sorted[0])} .. ${round(sorted.at(-1))}] ${unit} | ${values.length} |`;
+      console.log(aim === undefined ? `${ends} – | – |` : `${ends} ${aim} ${unit} | ${verdict(sorted, aim)} |`);
     }
   }
 }
 
+/** Whether a median keeps to an aim; one that misses it by less than the quartiles are apart can't be told from it. */
+function verdict(sorted, aim) {
+  if (sorted[sorted.length >> 1] <= aim) return 'met';
+  return sorted[Math.floor((sorted.length - 1) / 4)] <= aim ? 'met, inside the spread' : 'missed';
+}
+
+/** The cases of pass `run` in its own order: each pass begins with the next one, so that none always comes first. */
+export function rotated(cases, run) {
+  const by = run % cases.length;
+  return [...cases.slice(by), ...cases.slice(0, by)];
+}
+
 export function round(value) {
-  return value >= 100 ? Math.round(value).toLocaleString('en') : Number(value.toPrecision(3));
+  return Math.abs(value) >= 100 ? Math.round(value).toLocaleString('en') : Number(value.toPrecision(3));
 }
 
 /**
