@@ -32,6 +32,19 @@
   const BOOKS = 1000;
   let books = null;
 
+  /** How long the origin may take over its root, in ms (`PATIENCE_MS` of the wasm). */
+  const PATIENCE = 10_000;
+  const askForRoot = () => fetch(new URL("peerage/root.jws", SCOPE), { cache: "no-cache", credentials: "same-origin", signal: AbortSignal.timeout(PATIENCE) });
+  /** What the wasm remembers; it knows what the names mean. */
+  const MEMOS = ["dirty", "state", "state-2", "table", "table-2", "headers", "headers-2"];
+
+  async function remembered() {
+    const cache = await caches.open(CACHE);
+    const read = async (name) => (await cache.match(new URL(`peerage/store/${name}`, SCOPE)))?.arrayBuffer();
+    // What can't be read is as good as not there.
+    return [cache, ...(await Promise.all(MEMOS.map((name) => read(name).catch(() => {}))))];
+  }
+
   // A wasm instance, while it lives. `failed` rejects when it traps: its futures would never settle by themselves.
   let instance = null;
   let traps = 0;
@@ -63,8 +76,13 @@
     throw new Error(`${at} is not the file that this worker was published with`);
   }
 
-  function boot() {
+  // `isNavigation`: it will ask the origin for its root first of all. What it reads and asks for at its start is on its way
+  // while it is read and compiled itself.
+  function boot(isNavigation) {
     if (instance) return instance;
+    const [memory, wasm] = [remembered(), bundled(PEERAGE.wasm)];
+    const root = isNavigation ? askForRoot() : undefined;
+    for (const early of [memory, wasm, root]) early?.catch(() => {});
     const streams = new Set();
     let fail;
     const failed = new Promise((_, reject) => (fail = reject));
@@ -85,10 +103,9 @@
     };
     fresh.onTrap = onTrap;
     fresh.worker = (async () => {
-      const bytes = await bundled(PEERAGE.wasm);
       const glue = peerageGlue();
-      await glue({ module_or_path: await WebAssembly.compile(bytes) });
-      return glue.start_worker({ ...PEERAGE, guest: IS_GUEST }, SCOPE.href, CACHE, (message) => onTrap(new Error(message)), () => hot.cool());
+      await glue({ module_or_path: await WebAssembly.compile(await wasm) });
+      return glue.start_worker({ ...PEERAGE, guest: IS_GUEST }, SCOPE.href, CACHE, await memory, root, (message) => onTrap(new Error(message)), () => hot.cool());
     })();
     // A boot that failed (no network, a half-finished upload) is tried again by the next request.
     fresh.worker.catch(() => {
@@ -99,8 +116,8 @@
   }
 
   // Calls into the wasm; a trap in it rejects.
-  async function call(run) {
-    const current = boot();
+  async function call(run, isNavigation = false) {
+    const current = boot(isNavigation);
     try {
       const worker = await Promise.race([current.worker, current.failed]);
       const answered = hot.answered();
@@ -154,7 +171,7 @@
           const said = await worker.fetch(event, hot.number(), ignoresQuery(pathOf(event.request.url)));
           if (said?.reader) said.body = stream(said.reader, current);
           return said;
-        });
+        }, event.request.mode === "navigate");
       }
     } catch (error) {
       console.warn("peerage: passed to the network:", error);
@@ -209,8 +226,7 @@
   // A site that was retired installs nothing, not even a cache. Unverified: all that a forger of it gains is no worker.
   async function isRetired() {
     try {
-      const root = await fetch(new URL("peerage/root.jws", SCOPE), { cache: "no-cache", credentials: "same-origin" });
-      const claims = (await root.text()).split(".")[1].replaceAll("-", "+").replaceAll("_", "/");
+      const claims = (await (await askForRoot()).text()).split(".")[1].replaceAll("-", "+").replaceAll("_", "/");
       return JSON.parse(atob(claims)).retired === true;
     } catch {
       return false;

@@ -107,6 +107,8 @@ struct Inner {
     /// Headers were observed since they were last written.
     observed_more: Cell<bool>,
     refreshing: RefCell<Option<Promise>>,
+    /// The answer to a question for the origin's root that was asked before the wasm was there.
+    asked: Cell<Option<Promise>>,
     /// Clients about which the origin is being asked: which version they see is not known yet.
     meeting: RefCell<Vec<String>>,
     /// Goes on with the update that an earlier life broke off.
@@ -125,20 +127,22 @@ struct Inner {
 #[wasm_bindgen]
 pub struct Worker(&'static Inner);
 
-/// Wakes a worker: reads what it remembers, and checks the chain from the constant key to the root.
+/// Wakes a worker with what it remembers, and checks the chain from the constant key to the root. `memory`: the site's cache
+/// and what lies there of [`cache::Memory`]; `root`: the answer to a question for the origin's root, where one was asked.
 #[wasm_bindgen]
 pub async fn start_worker(
     constants: JsValue,
     scope: String,
     cache: String,
+    memory: js_sys::Array,
+    root: Option<Promise>,
     on_trap: Function,
     cool: Function,
 ) -> Js<Worker> {
     js::report_traps(on_trap);
     let global: web_sys::ServiceWorkerGlobalScope = js_sys::global().unchecked_into();
-    let cache = cache::Cache::open(&cache, &scope).await?;
     let key = keys::import(&js::get(&constants, "key"));
-    let memory = cache.load().await;
+    let (cache, memory) = cache::load(cache, &scope, &memory);
     let key = js::wait(key).await?;
     let scope_path = js::text(&web_sys::Url::new(&scope)?.into(), "pathname");
     let constants = Constants::read(&constants);
@@ -164,6 +168,7 @@ pub async fn start_worker(
         observed: RefCell::new(memory.observed),
         observed_more: Cell::new(false),
         refreshing: RefCell::default(),
+        asked: Cell::new(root),
         meeting: RefCell::default(),
         resuming: RefCell::default(),
         writing: RefCell::default(),

@@ -62,47 +62,42 @@ pub(super) struct Memory {
     pub(super) dirty: bool,
 }
 
+/// The cache of this name, and what was remembered: `read` is the cache, and the bodies of `dirty`, and of each [`Memo`]'s
+/// two entries, `undefined` where there is none. Anything damaged is as good as nothing: it is rebuilt.
+pub(super) fn load(name: String, scope: &str, read: &Array) -> (Cache, Memory) {
+    let found = |at: u32| {
+        let value = read.get(1 + at);
+        (!value.is_undefined()).then(|| Uint8Array::new(&value).to_vec())
+    };
+    let written: [Cell<u64>; 3] = Default::default();
+    let copies = |memo: Memo| {
+        let at = 1 + 2 * memo as u32;
+        let copies = twice::newest_first([found(at), found(at + 1)]);
+        written[memo as usize].set(copies.first().map_or(0, |(number, _)| *number));
+        copies
+    };
+    let site = copies(Memo::State).iter().find_map(|(_, bytes)| Site::read(bytes));
+    let store = copies(Memo::Table).iter().find_map(|(_, bytes)| Store::from_snapshot(bytes));
+    let observed = copies(Memo::Headers).iter().find_map(|(_, bytes)| Observed::read(bytes));
+    let is_dirty = found(0).is_some();
+    let memory = Memory {
+        site: site.unwrap_or_default(),
+        observed: observed.unwrap_or_default(),
+        dirty: is_dirty || store.is_none(),
+        store: store.unwrap_or_default(),
+    };
+    let cache = Cache {
+        name,
+        store_url: [scope, "peerage/store/"].concat(),
+        cache: read.get(0).unchecked_into(),
+        dirty: Cell::new(is_dirty),
+        unsaved: Default::default(),
+        written,
+    };
+    (cache, memory)
+}
+
 impl Cache {
-    pub(super) async fn open(name: &str, scope: &str) -> Js<Self> {
-        let cache = js::wait(caches()?.open(name)).await?.unchecked_into();
-        Ok(Self {
-            name: name.to_owned(),
-            store_url: format!("{scope}peerage/store/"),
-            cache,
-            dirty: Cell::new(false),
-            unsaved: Default::default(),
-            written: Default::default(),
-        })
-    }
-
-    /// What was remembered. Anything damaged is as good as nothing: it is rebuilt.
-    pub(super) async fn load(&self) -> Memory {
-        let names = ["dirty", "state", "state-2", "table", "table-2", "headers", "headers-2"];
-        let all = js::list(names.iter().map(|name| self.body(&self.stored_url(name)).into()));
-        let all = js::wait(Promise::all_settled(&all)).await.unwrap_or_default();
-        let found = |at: usize| {
-            let value = js::get(&Array::from(&all).get(at as u32), "value");
-            Some(Uint8Array::new(&value).to_vec()).filter(|_| !value.is_undefined())
-        };
-        let copies = |memo: Memo| {
-            let at = 1 + 2 * memo as usize;
-            let copies = twice::newest_first([found(at), found(at + 1)]);
-            self.written[memo as usize].set(copies.first().map_or(0, |(number, _)| *number));
-            copies
-        };
-        let site = copies(Memo::State).iter().find_map(|(_, bytes)| Site::read(bytes));
-        let store = copies(Memo::Table).iter().find_map(|(_, bytes)| Store::from_snapshot(bytes));
-        let observed = copies(Memo::Headers).iter().find_map(|(_, bytes)| Observed::read(bytes));
-        let is_dirty = found(0).is_some();
-        self.dirty.set(is_dirty);
-        Memory {
-            site: site.unwrap_or_default(),
-            observed: observed.unwrap_or_default(),
-            dirty: is_dirty || store.is_none(),
-            store: store.unwrap_or_default(),
-        }
-    }
-
     /// Writes a memo. One write at a time: two at once could take both copies with them.
     pub(super) async fn remember(&self, memo: Memo, bytes: &[u8]) -> Js<()> {
         let written = &self.written[memo as usize];
