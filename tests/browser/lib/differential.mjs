@@ -177,19 +177,24 @@ function flat(value, at = '', out = {}) {
  */
 export function compare({ state, kind, direct, behind, everywhere, used }) {
   const found = [];
+  const consoles = differingConsoles(direct, behind);
   for (const [one, wanted] of direct) {
     const actual = behind.get(one);
     if (actual === undefined) continue;
     const known = [...Object.entries(one.differs ?? {}), ...Object.entries(everywhere)].filter(([, note]) => (
       (note.states ?? STATES).includes(state) && (note.kinds ?? [kind]).includes(kind)));
     const hit = new Set();
-    for (const field of new Set([...Object.keys(wanted), ...Object.keys(actual)])) {
-      if (Object.is(wanted[field], actual[field])) continue;
+    const differing = [...new Set([...Object.keys(wanted), ...Object.keys(actual)])]
+      .filter(field => !isConsole(field) && !Object.is(wanted[field], actual[field]))
+      .map(field => ({ field, direct: wanted[field], behind: actual[field] }));
+    const { missing, added } = consoles.get(one);
+    if (missing.length + added.length > 0) differing.push({ field: 'console', direct: missing, behind: added });
+    for (const { field, ...difference } of differing) {
       const note = known.find(([name, { absent }]) => `.${field}.`.includes(`.${name}.`) && !(absent && field in actual));
       if (note !== undefined) {
         hit.add(note[0]);
         used.add(note[0]);
-      } else found.push({ case: folderOf(one), state, field, direct: wanted[field], behind: actual[field] });
+      } else found.push({ case: folderOf(one), state, field, ...difference });
     }
     for (const [name, note] of Object.entries(one.differs ?? {})) {
       if (!hit.has(name) && !note.sometimes && known.some(([, other]) => other === note)) {
@@ -198,6 +203,30 @@ export function compare({ state, kind, direct, behind, everywhere, used }) {
     }
   }
   return found;
+}
+
+const isConsole = field => field === 'console' || field.startsWith('console.');
+
+/**
+ * `Map(case → {missing, added})`: lines of the console that only one of the two has. A line that came late is in the next
+ * case, or the one after: what one case lacks and another has too many is no difference.
+ */
+function differingConsoles(direct, behind) {
+  const linesOf = seen => Object.entries(seen).filter(([field]) => field.startsWith('console.')).map(([, line]) => line);
+  const less = (lines, others) => {
+    const left = [...others];
+    return lines.filter(line => {
+      const at = left.indexOf(line);
+      if (at >= 0) left.splice(at, 1);
+      return at < 0;
+    });
+  };
+  const all = [...direct].filter(([one]) => behind.has(one)).map(([one, wanted]) => {
+    const [had, has] = [linesOf(wanted), linesOf(behind.get(one))];
+    return { one, missing: less(had, has), added: less(has, had) };
+  });
+  const [lacked, extra] = [all.flatMap(({ missing }) => missing), all.flatMap(({ added }) => added)];
+  return new Map(all.map(({ one, missing, added }) => [one, { missing: less(missing, extra), added: less(added, lacked) }]));
 }
 
 /** The differences as a person reads them: each once, with the cases and states that have it. */
