@@ -169,8 +169,11 @@ export async function stopServiceWorkers({ kind, browser }, page) {
       for (const { versionId, runningStatus } of versions) running.set(versionId, runningStatus);
     });
     await session.send('ServiceWorker.enable');
-    await session.send('ServiceWorker.stopAllWorkers');
-    await until('the service workers to stop', () => [...running.values()].every(status => status === 'stopped'));
+    // A request that comes meanwhile, an icon's for example, starts one again.
+    await until('the service workers to stop', async () => {
+      await session.send('ServiceWorker.stopAllWorkers');
+      return [...running.values()].every(status => status === 'stopped');
+    });
     await session.detach();
     return;
   }
