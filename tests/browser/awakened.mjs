@@ -22,8 +22,11 @@ async function scene(stage, kind) {
     navigator.serviceWorker.controller.postMessage({ peerage: 'inspect' }, [port2]);
     return (await answer).store.pieces >= count;
   }, urls.length);
-  await rightly('from the store');
-  await until('the answers to be written down', async () => (await table(visitor))?.files.length >= urls.length);
+  // What was still on its way to the store is written down with the next answer.
+  await until('the answers to be written down', async () => {
+    await rightly('from the store');
+    return (await table(visitor))?.files.length >= urls.length;
+  }, { every: 1000 });
   return { origin, visitor, urls, rightly };
 }
 
