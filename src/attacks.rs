@@ -131,6 +131,24 @@ fn altered(jws: &str, from: &str, to: &str) -> String {
 }
 
 #[test]
+fn two_sets_of_files_under_one_version_are_refused() {
+    let mut visitor = regular();
+    let other = key(1).sign(&Root { index: Digest::of(b"another index"), ..root(1, NOW) }).unwrap();
+    assert_eq!(visitor.origin(&other, &[]), Err(BadRoot::Another(NOW)));
+    assert_eq!(visitor.peer(&other, NOW), Err(BadRoot::Another(NOW)));
+    let resigned = key(1).sign(&Root { expires: NOW + 2 * YEAR, ..root(1, NOW) }).unwrap();
+    assert_eq!(visitor.origin(&resigned, &[]), Ok(Verdict::Current));
+}
+
+#[test]
+fn a_neighbour_retires_nothing() {
+    let mut visitor = regular();
+    let retired = key(1).sign(&Root { retired: true, ..root(1, NOW + 1) }).unwrap();
+    assert_eq!(visitor.peer(&retired, NOW), Ok((Hint::Check, Some(Verdict::Current))));
+    assert_eq!(visitor.origin(&retired, &[]), Ok(Verdict::Retired));
+}
+
+#[test]
 fn arbitrary_software_is_refused() {
     let mut visitor = regular();
     // Signed by another, or altered after it was signed.

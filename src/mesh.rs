@@ -21,6 +21,7 @@ use crate::rng::Rng;
 use crate::sorted::Map;
 use crate::wire::{FRAME_HEAD, Frame, Hello, MAX_MESSAGE, Message, NodeId, VERSION};
 
+mod crowd;
 mod doors;
 mod download;
 mod dropping;
@@ -72,6 +73,9 @@ const STATS_MS: u64 = 1_000;
 /// Longer without any input than this: the machine was asleep, and silence says nothing about neighbours.
 const ASLEEP_MS: u64 = 2 * PING_MS;
 
+/// Pieces that a neighbour tells of at a time, of which it is looked at whether they are wanted here.
+const FEW: usize = 64;
+
 /// See the module.
 #[derive(Debug)]
 pub struct Mesh {
@@ -119,7 +123,7 @@ impl Mesh {
             neighbours: Map::default(),
             membership: Membership::default(),
             relays: Relays::new(now),
-            downloads: Downloads::default(),
+            downloads: Downloads::new(node),
             uploads: Uploads::new(config.limits, now),
             gossip: Gossip::default(),
             outbox: VecDeque::new(),
@@ -433,8 +437,11 @@ impl Mesh {
             Message::Have(mut prefixes) => {
                 let room = MAX_HAVE.saturating_sub(neighbour.have.len());
                 prefixes.truncate(room);
-                neighbour.have.extend(prefixes);
                 let first = !std::mem::replace(&mut neighbour.introduced, true);
+                if !first && prefixes.len() <= FEW && self.downloads.wants_any(&prefixes) {
+                    neighbour.fellow = now + crowd::FELLOW_MS;
+                }
+                neighbour.have.extend(prefixes);
                 self.downloads.touch();
                 if first {
                     self.recount();
@@ -485,13 +492,14 @@ impl Mesh {
                 }
             }
             ToMesh::Want { id, priority, deadline_ms, pieces } => {
-                let terms = download::Terms { id, priority, deadline: now + u64::from(deadline_ms) };
+                let terms = download::Terms { id, priority, patience: u64::from(deadline_ms) };
                 self.downloads.want(terms, &pieces, &self.neighbours, now, &mut self.outbox);
             }
             ToMesh::Cancel { id, digests } => {
                 self.downloads.cancel(id, &digests, &mut self.neighbours, &mut self.outbox);
             }
             ToMesh::Bad { peer, .. } => {
+                self.gossip.forget(peer);
                 if self.neighbours.contains_key(&peer) {
                     self.drop_peer(peer, Reason::Corrupt);
                 } else if let Some(&(_, node)) = self.former.iter().find(|(conn, _)| *conn == peer)

@@ -79,7 +79,8 @@ pub enum ToMesh {
         id: u32,
         /// How urgent.
         priority: Priority,
-        /// What has not come this many milliseconds from now is given up: [`ToWorker::Gone`].
+        /// What is left so many milliseconds after the last of them came (or from now, as long as none did) is given up:
+        /// [`ToWorker::Gone`].
         deadline_ms: u32,
         /// In the order they are needed; at most [`MAX_WANTED`].
         pieces: Vec<Wanted>,

@@ -9,6 +9,7 @@
 use crate::manifest::{BadRoot, Root};
 use crate::port::Stats;
 use crate::sorted::Map;
+use crate::verify::UnverifiedRoot;
 use crate::wire::{BadMessage, Reader, put_text};
 
 /// What a tab's requests are answered with.
@@ -292,7 +293,27 @@ impl Site {
             // Only the origin's own word ends a site.
             return if word == Word::Origin { Ok(Verdict::Retired) } else { Ok(Verdict::Current) };
         }
+        if self.is_another(root) {
+            return Err(BadRoot::Another(root.version));
+        }
         if self.current == Some(root.version) { Ok(Verdict::Current) } else { Ok(Verdict::Newer) }
+    }
+
+    /// Whether a root has the number of a version that is known, and names other files: tabs of both would be of neither.
+    fn is_another(&self, root: &Root) -> bool {
+        let known = self.roots.get(&root.version).and_then(|text| UnverifiedRoot::parse(text.as_bytes()).ok());
+        known.is_some_and(|known| known.claims().key == root.key && known.claims().index != root.index)
+    }
+
+    /// Whether something newer has become current since this root was judged.
+    pub fn is_late(&self, root: &Root) -> bool {
+        (root.key, root.version) < (self.key_floor, self.floor)
+    }
+
+    /// Whether a root that a neighbour said, and that was judged to be newer, needs no word of the origin. While the origin's
+    /// own root is refused it does: who stole a key must not end that.
+    pub fn suffices(&self, offline_updates: bool) -> bool {
+        offline_updates && self.passing.is_none()
     }
 
     /// Adds what is new in a mesh's figures; whether anything was.
@@ -325,8 +346,12 @@ impl Site {
         }
     }
 
-    /// A version is whole: navigations open it from now on.
+    /// A version is whole: navigations open it from now on. Of two updates at a time the newer one stands, whichever is
+    /// done first.
     pub fn switch(&mut self, root: &Root, text: String) {
+        if self.is_late(root) {
+            return;
+        }
         let Root { key, version, .. } = *root;
         self.roots.insert(version, text);
         self.current = Some(version);
@@ -482,6 +507,23 @@ mod tests {
         assert_eq!(site.judge(&root(5), Word::Origin, 0), Ok(Verdict::Current));
         assert_eq!(site.judge(&root(6), Word::Origin, 0), Ok(Verdict::Newer));
         assert_eq!(site.judge(&root(4), Word::Origin, 0), Err(BadRoot::Rollback { found: 4, known: 5 }));
+    }
+
+    #[test]
+    fn of_two_updates_at_a_time_the_newer_one_stands() {
+        let mut site = at(5);
+        site.switch(&root(7), "seven".into());
+        assert!(site.is_late(&root(6)));
+        site.switch(&root(6), "six".into());
+        assert_eq!((site.current, site.roots.contains_key(&6)), (Some(7), false));
+    }
+
+    #[test]
+    fn a_neighbours_word_is_enough_only_where_the_owner_says_so_and_the_origin_is_not_refused() {
+        let mut site = at(5);
+        assert!(site.suffices(true) && !site.suffices(false));
+        site.pass(&BadRoot::Signature);
+        assert!(!site.suffices(true));
     }
 
     #[test]

@@ -81,6 +81,10 @@ pub struct Segment {
     pub pieces: Vec<Piece>,
     /// Whether they may be sent to peers.
     pub share: bool,
+    /// Whether the current version is whole only with them: they are not deleted to make room.
+    pub shell: bool,
+    /// The same of the version that is being taken up.
+    pub coming: bool,
     /// When it was last read or written, on the store's own count of uses.
     pub used: u64,
 }
@@ -93,7 +97,7 @@ impl Segment {
 
     /// The segment's own line of the table, as it is kept with its bytes.
     pub fn describe(&self) -> Vec<u8> {
-        let mut out = vec![u8::from(self.share)];
+        let mut out = vec![u8::from(self.share) | u8::from(self.shell) << 1 | u8::from(self.coming) << 2];
         out.extend(self.used.to_le_bytes());
         out.extend(u32::try_from(self.pieces.len()).unwrap_or(u32::MAX).to_le_bytes());
         for piece in &self.pieces {
@@ -114,7 +118,7 @@ impl Segment {
 
     /// Reads what [`Segment::describe`] wrote; the rest of the bytes comes along.
     pub fn read(bytes: &[u8]) -> Option<(Self, &[u8])> {
-        let (share, rest) = bytes.split_first()?;
+        let (flags, rest) = bytes.split_first()?;
         let (used, rest) = rest.split_first_chunk()?;
         let (count, mut rest) = rest.split_first_chunk()?;
         let count = u32::from_le_bytes(*count);
@@ -128,7 +132,8 @@ impl Segment {
             pieces.push(Piece { digest: Digest(*digest), len: u32::from_le_bytes(*len) });
             rest = after;
         }
-        Some((Self { pieces, share: *share == 1, used: u64::from_le_bytes(*used) }, rest))
+        let flag = |bit: u8| flags & bit != 0;
+        Some((Self { pieces, share: flag(1), shell: flag(2), coming: flag(4), used: u64::from_le_bytes(*used) }, rest))
     }
 }
 
@@ -137,6 +142,8 @@ impl Segment {
 pub struct Store {
     segments: Map<u64, Segment>,
     places: Map<Digest, Place>,
+    /// The pieces without which the version that is being taken up is not whole, sorted.
+    coming: Vec<Digest>,
     next: u64,
     uses: u64,
     bytes: u64,
@@ -177,11 +184,17 @@ impl Store {
         self.next
     }
 
+    /// A segment of these pieces, as it is to be written.
+    pub fn segment(&self, pieces: Vec<Piece>, share: bool) -> Segment {
+        let coming = is_any_in(&self.coming, &pieces);
+        Segment { pieces, share, shell: false, coming, used: 0 }
+    }
+
     /// Puts a segment that was written into the table. A piece that lies elsewhere already is found here from now on.
     pub fn insert(&mut self, number: u64, pieces: Vec<Piece>, share: bool) {
         self.uses += 1;
-        let used = self.uses;
-        self.put(number, Segment { pieces, share, used });
+        let segment = self.segment(pieces, share);
+        self.put(number, Segment { used: self.uses, ..segment });
     }
 
     fn put(&mut self, number: u64, segment: Segment) {
@@ -228,6 +241,23 @@ impl Store {
         }
     }
 
+    /// A version is being taken up that is whole only with these pieces, sorted: none of them is deleted to make room from
+    /// now on, nor one of the version that is current.
+    pub fn prepare(&mut self, coming: Vec<Digest>) {
+        for segment in self.segments.values_mut() {
+            segment.coming = is_any_in(&coming, &segment.pieces);
+        }
+        self.coming = coming;
+    }
+
+    /// That version is the current one.
+    pub fn switch(&mut self) {
+        for segment in self.segments.values_mut() {
+            segment.shell = std::mem::take(&mut segment.coming);
+        }
+        self.coming.clear();
+    }
+
     /// Notes that a segment was read.
     pub fn touch(&mut self, number: u64) {
         self.uses += 1;
@@ -236,10 +266,12 @@ impl Store {
         }
     }
 
-    /// The segments to delete, least recently used first, so that `budget` bytes are kept at most.
+    /// The segments to delete, least recently used first, so that `budget` bytes are kept at most; none of those that make a
+    /// version whole.
     pub fn over(&self, budget: u64) -> Vec<u64> {
         let mut excess = self.bytes.saturating_sub(budget);
-        let by_use = sorted::sort(self.segments.iter().map(|(&n, s)| (s.used, n, s.bytes())).collect());
+        let loose = self.segments.iter().filter(|(_, segment)| !segment.shell && !segment.coming);
+        let by_use = sorted::sort(loose.map(|(&n, s)| (s.used, n, s.bytes())).collect());
         let mut out = Vec::new();
         for (_, number, bytes) in by_use {
             if excess == 0 {
@@ -305,6 +337,10 @@ impl Store {
     }
 }
 
+fn is_any_in(sorted: &[Digest], pieces: &[Piece]) -> bool {
+    pieces.iter().any(|piece| sorted.binary_search(&piece.digest).is_ok())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -359,6 +395,31 @@ mod tests {
         store.touch(1);
         assert_eq!(store.over(15), vec![2, 3]);
         assert_eq!(store.over(30), Vec::<u64>::new());
+    }
+
+    #[test]
+    fn what_makes_a_version_whole_is_not_deleted_to_make_room() {
+        let mut store = Store::default();
+        let shell = |names: &[&str]| sorted::sort(names.iter().map(|name| Digest::of(name.as_bytes())).collect());
+        store.prepare(shell(&["old shell"]));
+        store.insert(1, pieces(&["old shell"]), true);
+        store.switch();
+        store.insert(2, pieces(&["a level"]), true);
+        store.insert(3, pieces(&["of both shells, once a level"]), true);
+        store.prepare(shell(&["new shell", "of both shells, once a level"]));
+        store.insert(4, pieces(&["new shell"]), true);
+        assert_eq!(store.over(0), vec![2], "the version that is current is whole until another is");
+        let again = Store::from_snapshot(&store.snapshot()).unwrap();
+        assert_eq!(again.over(0), vec![2], "for the next worker, too");
+        let line = store.segment(pieces(&["new shell"]), true).describe();
+        let mut found = Store::default();
+        assert!(found.recover(4, &line, 10));
+        assert_eq!(found.over(0), Vec::<u64>::new(), "and for one that reads the segments");
+        store.switch();
+        assert_eq!(store.over(0), vec![1, 2]);
+        store.prepare(Vec::new());
+        store.switch();
+        assert_eq!(store.over(0), vec![1, 2, 3, 4]);
     }
 
     #[test]

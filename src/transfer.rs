@@ -44,6 +44,8 @@ use self::slot::{Slot, spans};
 
 /// How far ahead of a reader pieces are obtained, in bytes: enough to keep several neighbours busy.
 const WINDOW: u64 = 8 << 20;
+/// A piece that came is stored after so many milliseconds at most, though its segment is not whole, where peers may have it.
+const SLOW_MS: u64 = 500;
 const NEVER: Millis = Millis(u64::MAX);
 /// A mesh that has sent nothing of this file for this long is given up for what was asked of it.
 const PATIENCE_MS: u64 = 10_000;
@@ -106,6 +108,8 @@ pub struct Transfer<B> {
     mesh: bool,
     /// Since when the mesh owes what was asked of it; `None` while nothing is.
     waiting: Option<Millis>,
+    /// A piece has come since the store was last thought of.
+    came: bool,
     /// When it is looked at again.
     due: Option<Millis>,
     /// When the mesh last did something for this file.
@@ -132,6 +136,7 @@ impl<B: Clone> Transfer<B> {
             fault: None,
             mesh,
             waiting: None,
+            came: false,
             due: None,
             heard: Millis(0),
             overdue: 0,
@@ -169,7 +174,7 @@ impl<B: Clone> Transfer<B> {
             Input::Piece(at, body) => {
                 paths.mesh_progressed(now);
                 self.heard = now;
-                self.arrived(at, Source::Peer, body);
+                self.arrived(at, Source::Peer, body, now);
             }
             Input::Gone(at) => {
                 if let Some(slot) = self.slots.get_mut(at) {
@@ -190,7 +195,7 @@ impl<B: Clone> Transfer<B> {
                     paths.origin_reached();
                     paths.settled(self.bytes(at..at + 1));
                     self.resorted = false;
-                    self.arrived(at, Source::Origin, body);
+                    self.arrived(at, Source::Origin, body, now);
                 } else {
                     self.waste(Source::Origin, at);
                 }
@@ -255,7 +260,7 @@ impl<B: Clone> Transfer<B> {
         }
     }
 
-    fn arrived(&mut self, at: usize, source: Source, body: Verified<B>) {
+    fn arrived(&mut self, at: usize, source: Source, body: Verified<B>, now: Millis) {
         if let Some(run) = self.run.as_mut().filter(|run| source == Source::Origin && run.pieces.contains(&at)) {
             run.next = at + 1;
         }
@@ -266,7 +271,8 @@ impl<B: Clone> Transfer<B> {
             self.waste(source, at);
             return;
         }
-        slot.body = Some((source, body));
+        (slot.body, slot.came) = (Some((source, body)), now);
+        self.came = true;
         if source == Source::Origin && was_asked {
             self.out.push_back(Output::Cancel(vec![at]));
         }
@@ -325,7 +331,7 @@ impl<B: Clone> Transfer<B> {
         self.obtain(now, paths);
         self.fail();
         self.drop_run(paths);
-        self.store();
+        self.store(now);
         self.release();
         let owed = || self.slots.iter().filter(|slot| slot.is_owed());
         if owed().next().is_none() {
@@ -530,12 +536,16 @@ impl<B: Clone> Transfer<B> {
         }
     }
 
-    /// Hands spans to the store when they are whole; when nobody reads any more, whatever has come.
-    fn store(&mut self) {
+    /// Hands spans to the store when they are whole; when nobody reads any more, whatever has come; and what comes slowly
+    /// before, where neighbours may have it then.
+    fn store(&mut self, now: Millis) {
         let last = self.readers.is_empty();
+        let came = std::mem::take(&mut self.came);
+        let is_overdue = |slot: &Slot<B>| slot.is_fresh() && now.since(slot.came) >= SLOW_MS;
         for span in self.spans.clone() {
             let whole = self.slots[span.clone()].iter().all(|slot| slot.local || slot.storing || slot.body.is_some());
-            if !whole && !last {
+            let slow = came && self.share && self.mesh && self.slots[span.clone()].iter().any(is_overdue);
+            if !whole && !last && !slow {
                 continue;
             }
             let mut at = span.start;

@@ -9,7 +9,7 @@ use crate::port::{MAX_WANTED, Priority, ToMesh, Wanted};
 use crate::sorted::Map;
 use crate::transfer::Expected;
 
-/// When the mesh gives a want up, in milliseconds: the transfer hedges much earlier, by itself.
+/// When the mesh gives a want up of which nothing comes, in milliseconds: the transfer hedges much earlier, by itself.
 const DEADLINE_MS: u32 = 15_000;
 
 /// See the module.

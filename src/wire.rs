@@ -58,7 +58,7 @@ const SHUFFLE: u8 = 14;
 const SIGNAL: u8 = 15;
 
 /// A visitor's name in the swarm of one site, fresh for every start of the mesh: also its `peer_id` at the tracker.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct NodeId(pub [u8; 20]);
 
 /// The first message each way.

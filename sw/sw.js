@@ -223,10 +223,13 @@
     return isPublished(path);
   }
 
-  // A site that was retired installs nothing, not even a cache. Unverified: all that a forger of it gains is no worker.
+  // A site that was retired, or whose root is gone, installs nothing, not even a cache. Unverified: all that a forger of it
+  // gains is no worker.
   async function isRetired() {
     try {
-      const claims = (await (await askForRoot()).text()).split(".")[1].replaceAll("-", "+").replaceAll("_", "/");
+      const root = await askForRoot();
+      if ([404, 410].includes(root.status)) return true;
+      const claims = (await root.text()).split(".")[1].replaceAll("-", "+").replaceAll("_", "/");
       return JSON.parse(atob(claims)).retired === true;
     } catch {
       return false;

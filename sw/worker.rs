@@ -120,6 +120,10 @@ struct Inner {
     open_segments: RefCell<VecDeque<(u64, Promise)>>,
     /// Most bytes to keep.
     budget: Cell<u64>,
+    /// How often something could not be kept,
+    unkept: Cell<u32>,
+    /// and the version that could not be made whole therefore; until when that is not tried again.
+    no_room: Cell<Option<(u64, peerage::Millis)>>,
     readers: Cell<u32>,
 }
 
@@ -175,6 +179,8 @@ pub async fn start_worker(
         saving: Cell::new(false),
         open_segments: RefCell::default(),
         budget: Cell::new(files::default_budget()),
+        unkept: Cell::new(0),
+        no_room: Cell::new(None),
         readers: Cell::new(0),
     }));
     if memory.dirty {
@@ -352,8 +358,10 @@ impl Inner {
 
     /// Something went wrong that a person may want to know.
     fn note_error(&self, text: &str) {
+        if !self.report.borrow_mut().error(text) {
+            return;
+        }
         js::warn(&format!("peerage: {text}"));
-        self.report.borrow_mut().error(text);
         let detail = js::object(&[("text", text.into())]);
         report::broadcast(self, "error", detail.into());
     }

@@ -117,6 +117,9 @@ pub enum BadRoot {
     /// The key that it names can't be reached.
     #[error("the root is signed with key {0}, and there is no way to that: the link to key {1}: {2}")]
     Link(u32, u32, BadLink),
+    /// The number of a version that is known, and other files.
+    #[error("the root has version {0}, as one that was seen before and names other files")]
+    Another(u64),
     /// Of a time that is yet to come, and not confirmed by the origin.
     #[error("the root has version {0}, which is a time yet to come")]
     Ahead(u64),

@@ -125,6 +125,9 @@ impl Shard {
             let (mut sum, mut has_empty) = (0_u64, false);
             for piece in record.first..record.first + record.count {
                 let len = need(shard.piece_len(piece))?;
+                if len > crate::wire::MAX_PIECE {
+                    return Err(BadManifest::Inconsistent("a piece is larger than any may be"));
+                }
                 has_empty |= len == 0;
                 sum = sum.saturating_add(u64::from(len));
             }

@@ -1,6 +1,7 @@
 //! What this visitor takes: the pieces that the service worker wants, and which neighbour is asked for which.
 //!
-//! A wanted piece waits in a queue (pages before background; a page's in its order, background rarest first) until a
+//! A wanted piece waits in a queue (pages before background; a page's in its order, background rarest first; where others
+//! take the same at the same time, as `crowd.rs` says) until a
 //! neighbour that holds it has room in its window, and goes to the one that should bring it first. A neighbour that
 //! refuses a piece is not asked for it again; one that is late against its own prediction, or slow when others are idle
 //! (end game), gets a rival, and whoever is first wins. Every accepted piece ends in one delivery or one word that it
@@ -9,13 +10,14 @@
 use std::collections::VecDeque;
 
 use super::Output;
+use super::crowd::{Crowd, Turn};
 use super::forecast::Forecast;
 use super::neighbour::{Ask, Neighbour};
 use crate::Millis;
 use crate::digest::Digest;
 use crate::port::{MAX_WANTED, Priority, Reason, ToWorker, Wanted, Why};
 use crate::sorted::{Map, Set};
-use crate::wire::{Frame, MAX_PIECE, Message, Refusal};
+use crate::wire::{Frame, MAX_PIECE, Message, NodeId, Refusal};
 
 /// Wants that may be open at once, and pieces in them; more are declined, and the origin answers.
 const MAX_WANTS: usize = 256;
@@ -29,6 +31,9 @@ const MAX_OWED: u64 = 32 * 1024 * 1024;
 
 /// How far into the queue a neighbour's work is looked for: the first of it is held by others that are full.
 const LOOK_AHEAD: usize = 256;
+
+/// So many pieces that came are remembered, by which others are known who take the same.
+const LATELY: usize = 64;
 
 /// A question is late after twice its predicted time and this, in milliseconds.
 const LATE_MS: u64 = 1_000;
@@ -59,6 +64,10 @@ struct Piece {
     /// The wants that wait for it.
     wants: Set<u32>,
     order: Order,
+    /// It is to come within a time.
+    hurried: bool,
+    /// When it was wanted.
+    since: Millis,
     /// Neighbours that are being asked, two at most.
     askers: Vec<u32>,
     /// Neighbours that refused it.
@@ -67,7 +76,10 @@ struct Piece {
 
 #[derive(Debug)]
 struct Want {
+    /// What has not come then is given up;
     deadline: Millis,
+    /// so long after the last piece of it came, in milliseconds.
+    patience: u64,
     left: Set<Digest>,
 }
 
@@ -76,7 +88,8 @@ struct Want {
 pub(super) struct Terms {
     pub(super) id: u32,
     pub(super) priority: Priority,
-    pub(super) deadline: Millis,
+    /// So long after the last of them came, or they were wanted, what is left is given up, in milliseconds.
+    pub(super) patience: u64,
 }
 
 /// See the module.
@@ -88,6 +101,10 @@ pub(super) struct Downloads {
     queue: Set<(Order, Digest)>,
     last_request: u32,
     sequence: u64,
+    /// Our own name.
+    node: NodeId,
+    /// The pieces that came last.
+    lately: VecDeque<u64>,
     /// Something has changed that may let a question go out.
     stale: bool,
     check: Option<Millis>,
@@ -100,15 +117,25 @@ pub(super) struct Downloads {
 }
 
 impl Downloads {
+    pub(super) fn new(node: NodeId) -> Self {
+        Self { node, ..Self::default() }
+    }
+
     /// Something has changed at a neighbour: look again at who can be asked.
     pub(super) fn touch(&mut self) {
         self.stale = true;
     }
 
+    /// Whether one of these pieces is wanted, or came lately.
+    pub(super) fn wants_any(&self, prefixes: &[u64]) -> bool {
+        let mut wanted = self.pieces.keys().map(Digest::prefix);
+        wanted.any(|prefix| prefixes.contains(&prefix)) || self.lately.iter().any(|prefix| prefixes.contains(prefix))
+    }
+
     /// The service worker wants pieces.
     pub(super) fn want(
         &mut self,
-        Terms { id, priority, deadline }: Terms,
+        Terms { id, priority, patience }: Terms,
         wanted: &[Wanted],
         neighbours: &Neighbours,
         now: Millis,
@@ -125,10 +152,10 @@ impl Downloads {
             // As many as would be late come from elsewhere: the first ones, which are needed first, in one run.
             let mut late = wanted.iter().filter(held).filter(is_late).count();
             let mut forecast = Forecast::new(neighbours, queued, now);
-            for (eta, Wanted { digest, len, .. }) in etas.iter_mut().zip(wanted).filter(|(_, w)| held(w)) {
+            for (eta, wanted @ Wanted { digest, len, .. }) in etas.iter_mut().zip(wanted).filter(|(_, w)| held(w)) {
                 if late > 0 {
                     late -= 1;
-                } else if self.accept(id, priority, *digest, *len, neighbours) {
+                } else if self.accept(id, priority, wanted, neighbours, now) {
                     left.insert(*digest);
                     *eta = forecast.take(digest, *len, u32::MAX);
                 }
@@ -136,7 +163,7 @@ impl Downloads {
         }
         out.push_back(Output::Worker(ToWorker::Available { id, etas }));
         if !left.is_empty() {
-            self.wants.insert(id, Want { deadline, left });
+            self.wants.insert(id, Want { deadline: now + patience, patience, left });
             self.stale = true;
         }
     }
@@ -202,7 +229,7 @@ impl Downloads {
             }
             self.stale = true;
             if !cancelled {
-                self.deliver(conn, frame.request, digest, neighbours, out);
+                self.deliver(conn, frame.request, digest, neighbours, now, out);
             }
         }
         Ok(())
@@ -268,7 +295,8 @@ impl Downloads {
                 out.push_back(Output::Worker(ToWorker::Gone { id, digest, why: Why::Stopped }));
             }
         }
-        *self = Self { down: self.down, wasted: self.wasted, last_request: self.last_request, ..Self::default() };
+        let Self { down, wasted, last_request, node, .. } = *self;
+        *self = Self { down, wasted, last_request, node, ..Self::default() };
     }
 
     pub(super) fn deadline(&self) -> Option<Millis> {
@@ -276,12 +304,15 @@ impl Downloads {
     }
 
     /// Takes a piece on, where a neighbour can serve it.
-    fn accept(&mut self, id: u32, priority: Priority, digest: Digest, len: u32, neighbours: &Neighbours) -> bool {
+    fn accept(&mut self, id: u32, priority: Priority, wanted: &Wanted, neighbours: &Neighbours, now: Millis) -> bool {
+        let &Wanted { digest, len, within_ms } = wanted;
+        let hurried = within_ms != u32::MAX;
         if let Some(piece) = self.pieces.get_mut(&digest) {
             if piece.len != len {
                 return false;
             }
             piece.wants.insert(id);
+            piece.hurried |= hurried;
             if priority < piece.order.0 {
                 let queued = self.queue.remove(&(piece.order, digest));
                 self.sequence += 1;
@@ -302,19 +333,34 @@ impl Downloads {
         let order = (priority, rarity, self.sequence);
         let (mut wants, refused) = (Set::default(), Set::default());
         wants.insert(id);
-        self.pieces.insert(digest, Piece { len, wants, order, askers: Vec::new(), refused });
+        self.pieces.insert(digest, Piece { len, wants, order, hurried, since: now, askers: Vec::new(), refused });
         self.queue.insert((order, digest));
         true
     }
 
-    fn deliver(&mut self, conn: u32, request: u32, digest: Digest, neighbours: &mut Neighbours, out: &mut Outbox) {
+    fn deliver(
+        &mut self,
+        conn: u32,
+        request: u32,
+        digest: Digest,
+        neighbours: &mut Neighbours,
+        now: Millis,
+        out: &mut Outbox,
+    ) {
         let Some(piece) = self.pieces.remove(&digest) else {
             out.push_back(Output::Discard { buffer: request });
             return;
         };
         self.queue.remove(&(piece.order, digest));
+        if self.lately.len() >= LATELY {
+            self.lately.pop_front();
+        }
+        self.lately.push_back(digest.prefix());
         self.withdraw(&digest, piece.askers.iter().filter(|&&c| c != conn), neighbours, out);
         for id in piece.wants.iter() {
+            if let Some(want) = self.wants.get_mut(id) {
+                want.deadline = now + want.patience;
+            }
             self.settle(*id, &digest);
         }
         let ids = piece.wants.into_vec();
@@ -405,14 +451,15 @@ impl Downloads {
         for (&conn, _) in neighbours.iter().filter(|(_, n)| is_full(n)) {
             full.insert(conn);
         }
-        let waiting: Vec<_> = self.queue.iter().take(LOOK_AHEAD).copied().collect();
-        for (order, digest) in waiting {
+        let turns = self.turns(neighbours, now);
+        for (order, digest, turn) in turns {
             if serving > 0 && full.len() >= serving || owed >= MAX_OWED {
                 return;
             }
             let Some(piece) = self.pieces.get(&digest) else { continue };
             let can = |(c, n): &(&u32, &Neighbour)| holds(n, **c, &digest, piece);
-            let free = |(c, n): &(&u32, &Neighbour)| can(&(c, n)) && !full.contains(c);
+            let fits = |n: &Neighbour| turn != Turn::Fellows || n.fellow > now;
+            let free = |(c, n): &(&u32, &Neighbour)| can(&(c, n)) && fits(n) && !full.contains(c);
             let soonest = |(_, n): &(&u32, &Neighbour)| n.path.predict(n.owed() + u64::from(piece.len), now);
             if let Some((&conn, _)) = neighbours.iter().filter(free).min_by_key(soonest) {
                 owed += u64::from(piece.len);
@@ -433,6 +480,26 @@ impl Downloads {
         if self.queue.is_empty() {
             self.end_game(neighbours, &full, now, out);
         }
+    }
+
+    /// What waits, in the order in which it is asked for, and of whom.
+    fn turns(&self, neighbours: &Neighbours, now: Millis) -> Vec<(Order, Digest, Turn)> {
+        let waiting = self.queue.iter().take(LOOK_AHEAD).copied();
+        let Some(crowd) = Crowd::of(self.node, neighbours, self.pieces.len(), now) else {
+            return waiting.map(|(order, digest)| (order, digest, Turn::Next)).collect();
+        };
+        let next = self.pieces.values().map(|piece| piece.order).min().map_or(0, |order| order.2);
+        let turn = |(order, digest): (Order, Digest)| {
+            let piece = self.pieces.get(&digest)?;
+            let place = order.2.saturating_sub(next);
+            let waits = order.0 == Priority::Page && piece.hurried;
+            let before = if order.0 == Priority::Page { place * u64::from(piece.len) } else { u64::MAX / 1_000 };
+            let turn = if waits { Turn::Next } else { crowd.turn(&digest, piece.len, piece.since, before) };
+            (turn != Turn::Theirs).then_some((order, digest, turn))
+        };
+        let mut turns: Vec<_> = waiting.filter_map(turn).collect();
+        turns.sort_by_key(|(order, _, turn)| (order.0, *turn));
+        turns
     }
 
     /// Nothing waits: idle neighbours become rivals where they should be much sooner.

@@ -13,15 +13,17 @@ use super::Output;
 use super::neighbour::Neighbour;
 use crate::Millis;
 use crate::digest::Digest;
+use crate::manifest::Root;
 use crate::port::Reason;
 use crate::sorted::Map;
 use crate::text::Base64;
 use crate::verify::UnverifiedRoot;
 use crate::wire::Message;
 
-/// The worker is told of the same root once in this time, whoever says it, in milliseconds: the origin may take a while
-/// until all of it has the new version.
-const AGAIN_MS: u64 = 60_000;
+/// After these times, in milliseconds, the worker is told of the same root again, whoever says it, until it has taken that or
+/// a newer one up: the origin may take a while until all of it has the new version, and a neighbour until it can be asked for
+/// its parts.
+const AGAIN_MS: [u64; 4] = [5_000, 25_000, 60_000, 120_000];
 
 /// A version that was just taken up is told of this much later: neighbours will want its manifest, and what we hold of it
 /// is told at most 200 ms after we do, in milliseconds.
@@ -30,35 +32,74 @@ const AFTER_MS: u64 = 250;
 /// Roots that are remembered as told.
 const MAX_TOLD: usize = 16;
 
+/// The number of the key that signed a root, and the root's version: a newer key may begin anew.
+pub(super) type Version = (u32, u64);
+
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Gossip {
-    ours: Option<(u64, String)>,
+    ours: Option<(Version, String)>,
     /// When neighbours are told of it.
     due: Option<Millis>,
-    /// What the worker was told of: the text's SHA-256, and when.
-    told: VecDeque<(Digest, Millis)>,
+    /// What the worker was told of, and has not taken up.
+    told: VecDeque<Told>,
+}
+
+/// A root that the worker was told of.
+#[derive(Debug)]
+struct Told {
+    name: Digest,
+    version: Version,
+    text: String,
+    /// Who said it.
+    peer: u32,
+    /// When the worker is told again,
+    due: Millis,
+    /// and how often it was.
+    times: usize,
+}
+
+/// How long the worker is left alone with a root that it was told of once, and so often again.
+fn after(times: usize) -> u64 {
+    AGAIN_MS.get(times).copied().unwrap_or(AGAIN_MS[AGAIN_MS.len() - 1])
+}
+
+fn version_of(root: &Root) -> Version {
+    (root.key, root.version)
 }
 
 impl Gossip {
     /// The worker has this version: neighbours that lack it get its root.
     pub(super) fn hold(&mut self, text: String, now: Millis) {
         let Ok(root) = UnverifiedRoot::parse(text.as_bytes()) else { return };
-        self.ours = Some((root.claims().version, text));
+        let version = version_of(root.claims());
+        self.told.retain(|told| told.version > version);
+        self.ours = Some((version, text));
         self.due = Some(now + AFTER_MS);
     }
 
-    /// Tells neighbours when it is time.
+    /// Tells neighbours, and the worker once more, when it is time.
     pub(super) fn tick(&mut self, neighbours: &mut Map<u32, Neighbour>, now: Millis, out: &mut VecDeque<Output>) {
         if self.due.take_if(|due| *due <= now).is_some() {
             for (&conn, neighbour) in neighbours.iter_mut() {
                 self.introduce(conn, neighbour, out);
             }
         }
+        self.told.retain(|told| told.due > now || told.times <= AGAIN_MS.len());
+        for told in self.told.iter_mut().filter(|told| told.due <= now) {
+            told.due = now + after(told.times);
+            told.times += 1;
+            out.push_back(Output::Root { peer: told.peer, text: told.text.clone() });
+        }
     }
 
     pub(super) fn deadline(&self) -> Option<Millis> {
-        self.due
+        self.told.iter().map(|told| told.due).chain(self.due).min()
+    }
+
+    /// What this neighbour said was not what it said it was.
+    pub(super) fn forget(&mut self, peer: u32) {
+        self.told.retain(|told| told.peer != peer);
     }
 
     /// Says which version we have, unless the neighbour knows or has a newer one.
@@ -86,7 +127,7 @@ impl Gossip {
         if root.claims().site != Base64::Url.encode(site) {
             return Err(Reason::Foreign);
         }
-        let version = root.claims().version;
+        let version = version_of(root.claims());
         // An honest neighbour speaks again only when it has a newer one.
         if version <= neighbour.version || self.ours.as_ref().is_some_and(|(ours, _)| version <= *ours) {
             neighbour.version = neighbour.version.max(version);
@@ -94,14 +135,13 @@ impl Gossip {
         }
         neighbour.version = version;
         let name = Digest::of(text.as_bytes());
-        self.told.retain(|(_, at)| now.since(*at) < AGAIN_MS);
-        if self.told.iter().any(|(told, _)| *told == name) {
+        if self.told.iter().any(|told| told.name == name) {
             return Ok(());
         }
         if self.told.len() >= MAX_TOLD {
             self.told.pop_front();
         }
-        self.told.push_back((name, now));
+        self.told.push_back(Told { name, version, text: text.clone(), peer: conn, due: now + after(0), times: 1 });
         out.push_back(Output::Root { peer: conn, text });
         Ok(())
     }

@@ -90,8 +90,10 @@ pub(super) struct Neighbour {
     /// It has said what it holds, be it nothing.
     pub(super) introduced: bool,
     pub(super) have: Set<u64>,
-    /// The newest version of the site that it has, or has been told of; 0 until it says.
-    pub(super) version: u64,
+    /// The newest version of the site that it has, or has been told of; zeroes until it says.
+    pub(super) version: super::gossip::Version,
+    /// Until when it counts as one that takes what is wanted here.
+    pub(super) fellow: Millis,
     /// It refuses whatever is asked.
     pub(super) choking: bool,
     /// Open questions to it, by request.
@@ -129,7 +131,8 @@ impl Neighbour {
             double,
             introduced: false,
             have: Set::default(),
-            version: 0,
+            version: (0, 0),
+            fellow: Millis(0),
             choking: false,
             asks: Map::default(),
             path: Path::default(),

@@ -11,6 +11,8 @@ use crate::verify::Verified;
 #[derive(Debug)]
 pub(super) struct Slot<B> {
     pub(super) body: Option<(Source, Verified<B>)>,
+    /// When it came.
+    pub(super) came: Millis,
     /// In the store.
     pub(super) local: bool,
     /// Being read from the store.
@@ -35,6 +37,7 @@ impl<B> Slot<B> {
     pub(super) fn new(local: bool) -> Self {
         Self {
             body: None,
+            came: Millis(0),
             local,
             reading: false,
             storing: false,

@@ -153,7 +153,7 @@ fn a_stalled_mesh_is_hedged_and_the_first_answer_wins() {
     assert_eq!(rig.put(Input::Piece(1, verified(1))), ["emit 1 1 Peer"]);
     rig.put(Input::Ended(1, Ok(())));
     assert_eq!(rig.wait(STALL_MS), ["fetch 2 2..3 Plain"]);
-    assert_eq!(rig.put(Input::Piece(2, verified(2))), ["emit 1 2 Peer", "stop 2"]);
+    assert_eq!(rig.put(Input::Piece(2, verified(2))), ["emit 1 2 Peer", "stop 2", "store 0+3"]);
 }
 
 #[test]
@@ -444,4 +444,25 @@ fn a_full_store_does_not_stop_the_reader() {
     assert_eq!(rig.fetched(1, 1), ["emit 1 1 Origin", "finished 1", "store 0+2"]);
     assert_eq!(rig.put(Input::Stored(0..2, false)), Vec::<String>::new());
     assert!(rig.transfer.is_done());
+}
+
+#[test]
+fn what_comes_slowly_is_stored_and_given_on_before_its_segment_is_whole() {
+    let mut rig = Rig::new(8, true, true, &[]);
+    assert_eq!(rig.open(1, 0..8), ["ask [0, 1, 2, 3, 4, 5, 6, 7]"]);
+    let after = |rig: &mut Rig, at: usize| {
+        rig.now = rig.now + 300;
+        rig.put(Input::Piece(at, verified(at)))
+    };
+    assert_eq!(after(&mut rig, 5), Vec::<String>::new());
+    assert_eq!(after(&mut rig, 0), ["emit 1 0 Peer"]);
+    assert_eq!(after(&mut rig, 1), ["emit 1 1 Peer", "store 5+1"]);
+    assert_eq!(after(&mut rig, 2), ["emit 1 2 Peer", "store 0+3"]);
+    // Nobody could have it.
+    rig.put(Input::Mesh(false));
+    rig.now = rig.now + 10_000;
+    assert_eq!(rig.fetched(1, 3), ["emit 1 3 Origin", "store 3+1"], "a segment is whole with what is being stored");
+    assert_eq!(rig.fetched(1, 4), ["emit 1 4 Origin", "emit 1 5 Peer"]);
+    rig.now = rig.now + 10_000;
+    assert_eq!(rig.fetched(1, 6), ["emit 1 6 Origin"]);
 }

@@ -12,8 +12,8 @@ use peerage::Millis;
 use peerage::digest::Digest;
 use peerage::manifest::{Entry, Label, Piece};
 use peerage::route;
-use peerage::sorted::Map;
-use peerage::store::{PACK_BYTES, PACK_MS, SMALL_BYTES, Segment};
+use peerage::sorted::{self, Map};
+use peerage::store::{PACK_BYTES, PACK_MS, SMALL_BYTES};
 use peerage::transfer::{AHEAD_MS, Fault, Input, Output, ReaderId, RunId, Source, Transfer};
 use peerage::verify::{self, Verified};
 use wasm_bindgen::prelude::*;
@@ -28,6 +28,8 @@ const QUOTA_SHARE: f64 = 0.4;
 const DEFAULT_BUDGET: u64 = 256 << 20;
 /// Segments whose bytes are kept for the pieces that follow in them.
 const OPEN_SEGMENTS: usize = 4;
+/// How long files that make a version whole are not fetched again where the browser had no room for them, in milliseconds.
+const NO_ROOM_MS: u64 = 600_000;
 /// Files fetched at once ahead of need.
 const PREFETCHES: usize = 6;
 
@@ -412,7 +414,7 @@ impl Inner {
         // First, or a worker killed in between would have a file without its headers for as long as the file stays.
         self.write_observed().await;
         let number = self.store.borrow_mut().reserve();
-        let line = Segment { pieces, share, used: 0 };
+        let line = self.store.borrow().segment(pieces, share);
         let mut written = self.cache.write_segment(number, &bodies, &line).await;
         if written.is_err() {
             // The quota is full: make room for what is wanted now, once.
@@ -428,7 +430,10 @@ impl Inner {
                     self.link.hold(self, &held);
                 }
             }
-            Err(e) => self.note_error(&format!("a file could not be kept: {}", describe(&e))),
+            Err(e) => {
+                self.unkept.set(self.unkept.get() + 1);
+                self.note_error(&format!("a file could not be kept: {}", describe(&e)));
+            }
         }
         for (file, span) in files {
             self.feed(file, Input::Stored(span, kept));
@@ -475,35 +480,70 @@ pub(super) fn default_budget() -> u64 {
     DEFAULT_BUDGET
 }
 
-/// Gets whole files into the store, some at a time; what is there already costs nothing.
-pub(super) async fn prefetch(inner: &'static Inner, version: &Version, mut entries: Vec<Entry>) -> Js<()> {
-    {
-        let store = inner.store.borrow();
-        entries.retain(|entry| entry.pieces.iter().any(|piece| store.place(&piece.digest).is_none()));
-    }
+/// Gets the files that make a version whole into the store, some at a time; what is there already costs nothing. Where the
+/// browser has no room for them now it is an error, unless nothing older is here that is whole: the next navigation tries
+/// again, and fetches only what is still missing. Files that could never fit are not fetched at all.
+pub(super) async fn prefetch(inner: &'static Inner, version: &Version, entries: Vec<Entry>) -> Js<()> {
     let number = version.root.root.version;
-    // Taken off the end.
-    entries.reverse();
-    let queue = Rc::new(RefCell::new(entries));
-    let stored = Rc::new(RefCell::new(Vec::new()));
-    for fetches in [(); PREFETCHES].map(|()| js::promise(fetch_queue(inner, queue.clone(), stored.clone(), number))) {
-        js::wait(fetches).await?;
+    let pieces: Vec<Piece> = entries.iter().flat_map(|entry| entry.pieces.iter().copied()).collect();
+    let bytes = pieces.iter().map(|piece| u64::from(piece.len)).sum::<u64>();
+    if bytes > inner.budget.get() {
+        inner.measure_budget().await;
     }
-    // Small files are written together, so none is waited for before the next is asked for.
-    for done in stored.take() {
-        js::wait(done).await?;
+    if bytes > inner.budget.get() {
+        inner.store.borrow_mut().prepare(Vec::new());
+        let budget = inner.budget.get();
+        inner.note_error(&format!(
+            "the files to fetch ahead have {bytes} bytes, and the browser gives {budget}: they are not fetched ahead"
+        ));
+        return Ok(());
+    }
+    let is_here = |piece: &Piece| inner.store.borrow().place(&piece.digest).is_some();
+    inner.store.borrow_mut().prepare(sorted::sort(pieces.iter().map(|piece| piece.digest).collect()));
+    let mut missing: Vec<_> = entries.into_iter().filter(|entry| !entry.pieces.iter().all(is_here)).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let refused = inner.no_room.get().filter(|(refused, until)| *refused == number && js::now() < *until);
+    if refused.is_none() {
+        // Taken off the end.
+        missing.reverse();
+        let queue = Rc::new(RefCell::new(missing));
+        let stored = Rc::new(RefCell::new(Vec::new()));
+        for fetches in [(); PREFETCHES].map(|()| js::promise(fetch_queue(inner, queue.clone(), stored.clone(), number)))
+        {
+            js::wait(fetches).await?;
+        }
+        // Small files are written together, so none is waited for before the next is asked for.
+        for done in stored.take() {
+            js::wait(done).await?;
+        }
+        if pieces.iter().all(is_here) {
+            return Ok(());
+        }
+        inner.no_room.set(Some((number, js::now() + NO_ROOM_MS)));
+    }
+    if inner.current().is_some_and(|current| current.root.root.version != number) {
+        return Err(js::error(&format!(
+            "the browser has no room for the files that make version {number} whole: the older one stays"
+        )));
     }
     Ok(())
 }
 
-/// Fetches whole files until the queue is empty, and leaves the promises that they are stored; one that fails empties it.
+/// Fetches whole files until the queue is empty, and leaves the promises that they are stored; one that fails, or for which
+/// there is no room, empties it.
 async fn fetch_queue(
     inner: &'static Inner,
     queue: Rc<RefCell<Vec<Entry>>>,
     stored: Rc<RefCell<Vec<Promise>>>,
     version: u64,
 ) -> Js<JsValue> {
+    let unkept = inner.unkept.get();
     loop {
+        if inner.unkept.get() != unkept {
+            queue.borrow_mut().clear();
+        }
         let Some(entry) = queue.borrow_mut().pop() else { return Ok(JsValue::UNDEFINED) };
         let entry = Rc::new(entry);
         let mut reading = Reading::later(inner, &entry);

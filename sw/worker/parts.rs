@@ -4,7 +4,9 @@ use std::rc::Rc;
 
 use js_sys::Uint8Array;
 use peerage::digest::Digest;
-use peerage::manifest::{Child, Entry, Index, Label, Piece, Root, Shard};
+use peerage::manifest::{
+    Child, Entry, Index, Label, MAX_DELTA_BYTES, MAX_PAGE_BYTES, MAX_SHARD_BYTES, Piece, Root, Shard,
+};
 use peerage::sorted;
 use peerage::transfer::Fault;
 use peerage::verify::{self, Verified};
@@ -197,6 +199,14 @@ impl Inner {
         len: u32,
         check: &mut dyn FnMut(Vec<u8>, Digest) -> Result<(), verify::BadPart>,
     ) -> Js<()> {
+        let most = match kind {
+            "index" => MAX_PAGE_BYTES,
+            "delta" => MAX_DELTA_BYTES,
+            _ => MAX_SHARD_BYTES,
+        };
+        if len as usize > most {
+            return Err(js::error(&format!("a part of the manifest of {len} bytes is too large")));
+        }
         let path = part_path(kind, &want);
         let url = self.url(&path);
         if let Some(bytes) = self.cache.read(&url).await

@@ -112,11 +112,18 @@ impl Report {
         self.recent.push_back(record);
     }
 
-    pub(super) fn error(&mut self, text: &str) {
+    /// Notes an error; `false` where it is the last one over again.
+    pub(super) fn error(&mut self, text: &str) -> bool {
+        let at = js::unix_time();
+        if let Some(last) = self.errors.back_mut().filter(|last| last.text == text) {
+            last.at = at;
+            return false;
+        }
         if self.errors.len() >= ERRORS {
             self.errors.pop_front();
         }
-        self.errors.push_back(Noted { at: js::unix_time(), text: text.to_owned() });
+        self.errors.push_back(Noted { at, text: text.to_owned() });
+        true
     }
 }
 
@@ -306,6 +313,7 @@ fn inspect(inner: &Inner) -> JsValue {
             .number("version", root.version)
             .number("issued", root.issued)
             .number("expires", root.expires)
+            .flag("expired", root.expires <= js::unix_time())
             .number("files", root.files)
             .number("bytes", root.bytes)
             .done()

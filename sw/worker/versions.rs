@@ -121,6 +121,9 @@ impl Inner {
                 js::promise(async move {
                     let end = self.ask_for_root().await;
                     self.refreshing.borrow_mut().take();
+                    if let (Err(e), Some(_)) = (&end, self.current()) {
+                        self.note_error(&format!("the origin's version is not taken up: {}", describe(e)));
+                    }
                     end.map(|refreshed| JsValue::from(refreshed as u32))
                 })
             })
@@ -131,7 +134,7 @@ impl Inner {
         let mut why = match self.fetch_root("no-cache").await? {
             Fetched::Root(root, verdict) => return self.follow(root, verdict).await,
             Fetched::Nothing => return self.unreachable(),
-            Fetched::Gone => return self.retire().await,
+            Fetched::Gone => return self.ask_whether_gone().await,
             Fetched::Bad(why) => why,
         };
         // A cache between may hold a bad answer under the good one's ETag.
@@ -148,6 +151,15 @@ impl Inner {
         self.cool();
         self.save_soon();
         Ok(Refreshed::Refused)
+    }
+
+    /// A root that isn't there ends the site's use of Peerage: one answer of some server in between is not enough for that.
+    async fn ask_whether_gone(&'static self) -> Js<Refreshed> {
+        match self.fetch_root("reload").await? {
+            Fetched::Gone => self.retire().await,
+            Fetched::Root(root, verdict) => self.follow(root, verdict).await,
+            Fetched::Bad(_) | Fetched::Nothing => self.unreachable(),
+        }
     }
 
     async fn fetch_root(&'static self, mode: &str) -> Js<Fetched> {
@@ -235,9 +247,13 @@ impl Inner {
         }
         let Root { version: number, .. } = version.root.root;
         super::files::prefetch(self, &version, precache).await?;
+        if self.site.borrow().is_late(&version.root.root) {
+            return Ok(());
+        }
         let had = self.current();
         self.versions.borrow_mut().insert(number, version.clone());
         self.switch(version.root.clone()).await;
+        self.store.borrow_mut().switch();
         self.cool();
         self.save_soon();
         self.link.tell_root(self);
@@ -297,7 +313,8 @@ impl Inner {
         if verdict != Ok(Verdict::Newer) {
             return Ok(());
         }
-        if self.current().is_some_and(|version| version.root.root.policy.offline_updates) {
+        let offline_updates = self.current().is_some_and(|version| version.root.root.policy.offline_updates);
+        if self.site.borrow().suffices(offline_updates) {
             self.take_up(root).await?;
         } else {
             self.refresh().await?;
@@ -313,19 +330,25 @@ impl Inner {
     /// Gets from neighbours what a new version has changed in the files that this visitor holds.
     async fn follow_ahead(&'static self, had: &Version, version: &Rc<Version>) {
         let shards = self.shards_apart(had, version).await.unwrap_or_default();
-        let mut changed = Vec::new();
+        let (mut changed, mut kept) = (Vec::new(), Vec::new());
         for old in shards.iter().flat_map(|shard| shard.iter()) {
             let holds = |entry: &Entry| {
                 let store = self.store.borrow();
                 entry.pieces.iter().any(|piece| store.place(&piece.digest).is_some())
             };
-            if holds(&old)
-                && let Ok(Some(new)) = self.lookup(version, &old.path).await
-                && new.integrity != old.integrity
-                && new.label == Label::Share
-            {
-                changed.push(new);
+            if !holds(&old) {
+                continue;
             }
+            match self.lookup(version, &old.path).await {
+                Ok(Some(new)) if new.label != Label::Share => kept.extend(new.pieces.iter().map(|piece| piece.digest)),
+                Ok(Some(new)) if new.integrity != old.integrity => changed.push(new),
+                Ok(_) | Err(_) => {}
+            }
+        }
+        // Of a large site, whose shards are not all read. Bytes that another file shares stay here, too, then.
+        if !kept.is_empty() {
+            self.store.borrow_mut().relabel(&[], &sorted::sort(kept));
+            self.link.hold_all(self);
         }
         super::files::follow(self, version.root.root.version, changed).await;
     }

@@ -219,6 +219,34 @@ story('a retired site makes the visitor who returns unregister', async (stage, k
   assert.deepEqual(await releases(visitor, parts(0, PARTS)), [1]);
 });
 
+story('a root that is gone from the origin ends it, one that cannot be had does not', async (stage, kind) => {
+  const site = await stage.site(release(1));
+  const front = await stage.front(await stage.serve(site));
+  const visitor = await stage.visitor(kind);
+  await visitor.enter(front.url);
+  const answer = status => front.when('/peerage/root.jws', (_, response) => { response.writeHead(status); response.end(); });
+  const asked = async () => {
+    const before = front.requests('/peerage/root.jws');
+    await visitor.goto(front.url);
+    await until('the root to be asked for', () => front.requests('/peerage/root.jws') > before);
+  };
+  const broken = answer(503);
+  await asked();
+  await visitor.ready();
+  assert.deepEqual(await releases(visitor, parts(0, PARTS)), [1], 'behind an origin that is broken');
+  broken();
+  // One answer of some server in between is no word of the owner's.
+  const once = front.when('/peerage/root.jws', (_, response) => { once(); response.writeHead(404); response.end(); });
+  await asked();
+  await visitor.ready();
+  assert.ok(await visitor.page.evaluate(async () => (await navigator.serviceWorker.getRegistration()) !== undefined), 'after one 404');
+  answer(410);
+  await until('the worker to be gone', async () => {
+    await visitor.goto(front.url);
+    return visitor.page.evaluate(async () => navigator.serviceWorker.controller === null && (await caches.keys()).length === 0);
+  });
+});
+
 story('folders come and go with releases, also for tabs that are open', async (stage, kind) => {
   const site = await stage.site({ 'index.html': html('Release 1'), 'first/part.bin': 90_000 });
   const origin = await stage.serve(site);

@@ -1,11 +1,11 @@
 // A release travels from visitor to visitor: whoever has it passes its root on, the others have the origin confirm it,
 // take what has changed from their neighbours, and open the new version at their next navigation.
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, renameSync } from 'node:fs';
 import path from 'node:path';
 import { served } from './lib/peerage.mjs';
-import { many } from './lib/site.mjs';
-import { EACH, story } from './lib/story.mjs';
+import { html, many, randomBytes } from './lib/site.mjs';
+import { EACH, PAIRS, story } from './lib/story.mjs';
 import { until } from './lib/wait.mjs';
 
 const VISITORS = 5;
@@ -23,6 +23,12 @@ story('a release reaches visitors through each other, and the origin sends its c
     if (i > 0) await visitor.neighbours(1);
     assert.deepEqual(site.differences(await visitor.take(urls), origin.url), [], visitor.name);
     visitors.push(visitor);
+  }
+  for (const visitor of visitors) {
+    await visitor.page.evaluate(() => {
+      window.updates = [];
+      window.peerage.addEventListener('update', event => window.updates.push(event.detail.version));
+    });
   }
   const { version } = await visitors[0].stats();
   const taken = await Promise.all(visitors.map(async visitor => (await visitor.stats()).bytes.peer));
@@ -48,6 +54,10 @@ story('a release reaches visitors through each other, and the origin sends its c
     await until(`${visitor.name} to have the release`, async () => (await visitor.stats()).version === release.version);
   }
   const heard = performance.now() - from;
+  for (const visitor of others) {
+    await visitor.wait('its page to be told', () => window.updates.length > 0);
+    assert.deepEqual(await visitor.page.evaluate(() => window.updates), [release.version], visitor.name);
+  }
   for (const [at, visitor] of others.entries()) {
     const changes = async () => (await visitor.stats()).bytes.peer - taken[at + 1] >= release.new_bytes;
     await until(`${visitor.name} to have taken what has changed`, changes);
@@ -92,4 +102,96 @@ story('who wants neighbours and has none asks the origin for news', async (stage
   const asked = await roots();
   await visitor.ask('news');
   assert.equal(await roots(), asked, 'neighbours tell');
+});
+
+for (const offline of [true, false]) {
+  const what = offline ? 'becomes current by its signature' : 'waits for the origin to confirm it';
+  story(`a version that a neighbour has ${what}${offline ? ', where the owner says so' : ''}`, async (stage, from, to) => {
+    const config = `[policy]\nmode = "offload"\noffline_updates = ${offline}\n`;
+    const site = await stage.site({ 'index.html': html('A game'), 'level.bin': 300_000 }, { config });
+    const origin = await stage.serve(site);
+    // The same site and swarm under another name, whose web server is about to break.
+    const front = await stage.front(origin);
+    const here = await stage.visitor(from), there = await stage.visitor(to);
+    for (const [visitor, url] of [[here, origin.url], [there, front.url]]) {
+      await visitor.enter(url);
+      await visitor.consent();
+      assert.deepEqual(site.differences(await visitor.take(['level.bin'].map(name => site.url(url, name))), url), []);
+    }
+    await there.neighbours(1);
+    const { version } = await there.stats();
+    let asked = 0;
+    front.when(/./, (request, response) => {
+      if (request.url.endsWith('/root.jws')) asked += 1;
+      response.destroy();
+    });
+
+    const level = site.sha256('level.bin');
+    site.write({ 'level.bin': randomBytes(300_000, 'another level') });
+    const release = await site.publish({ config });
+    await here.page.reload();
+    await here.ready();
+    await until('the first visitor to have the release', async () => (await here.stats()).version === release.version);
+    await here.page.reload();
+    await here.ready();
+    assert.deepEqual(site.differences(await here.take([site.url(origin.url, 'level.bin')]), origin.url), []);
+    if (!offline) {
+      await until('the other one to ask its origin', () => asked > 0);
+      assert.equal((await there.stats()).version, version);
+      await there.page.reload();
+      await there.ready();
+      const [{ sha256 }] = await there.take([site.url(front.url, 'level.bin')]);
+      assert.equal(sha256, level);
+      return;
+    }
+    await until('the other one to have the release', async () => (await there.stats()).version === release.version);
+    const [{ sha256 }] = await there.take([site.url(front.url, 'level.bin')]);
+    assert.equal(sha256, level, 'a tab keeps the version that it was opened with');
+    await until('the other one to hold what has changed', async () => (await there.stats()).bytes.peer >= 300_000);
+    await there.page.reload();
+    await there.ready();
+    const said = 'the new version, without a word of the web server';
+    assert.deepEqual(site.differences(await there.take([site.url(front.url, 'level.bin')]), front.url), [], said);
+  }, { over: PAIRS });
+}
+
+story('a renamed file, and a release that is taken back, cost no bytes of files', async (stage, kind) => {
+  // A new folder at the top of a site is the network's until the browser has the script that knows it.
+  const old = Object.fromEntries(Object.entries({ 'level.bin': 2_000_000, ...many('sound', 20, 20_000) }).map(([name, size]) => [`files/${name}`, size]));
+  const site = await stage.site(old);
+  const origin = await stage.serve(site);
+  const visitor = await stage.visitor(kind);
+  await visitor.enter(origin.url);
+  const take = async names => {
+    await visitor.page.reload();
+    await visitor.ready();
+    const before = await origin.counters();
+    assert.deepEqual(site.differences(await visitor.take(names.map(name => site.url(origin.url, name))), origin.url), []);
+    return served(before, await origin.counters(), path => /\.bin$/.test(path)).bytes;
+  };
+  const update = async () => {
+    const { version } = await site.publish();
+    await until('the visitor to have the release', async () => {
+      await visitor.page.reload();
+      await visitor.ready();
+      return (await visitor.stats()).version === version;
+    });
+  };
+  assert.ok(await take(Object.keys(old)) > 2_000_000);
+
+  const names = site.files().filter(name => name.endsWith('.bin'));
+  const moved = names.map(name => name.replace('files/', 'files/moved/'));
+  mkdirSync(path.join(site.folder, 'files/moved'));
+  for (const [at, name] of names.entries()) renameSync(path.join(site.folder, name), path.join(site.folder, moved[at]));
+  await update();
+  assert.equal(await take(moved), 0, 'moved to another folder');
+
+  const before = readFileSync(path.join(site.folder, 'files/moved/level.bin'));
+  site.write({ 'files/moved/level.bin': randomBytes(2_000_000, 'a bad level') });
+  await update();
+  const bad = await take(moved);
+  assert.ok(bad >= 2_000_000, `the bad release: ${bad} bytes`);
+  site.write({ 'files/moved/level.bin': before });
+  await update();
+  assert.equal(await take(moved), 0, 'the old tree as a new version');
 });

@@ -80,6 +80,63 @@ fn pieces_come_in_the_order_of_need_and_pages_come_first() {
 }
 
 #[test]
+fn background_pieces_come_rarest_first() {
+    let held = pieces(30, 100_000);
+    let (common, rare) = held.split_at(20);
+    for (priority, rarest_first) in [(Priority::Background, true), (Priority::Page, false)] {
+        let mut world = World::new();
+        let (one, two, all) = (world.join(common), world.join(common), world.join(&held));
+        let visitor = world.join(&[]);
+        assert!(world.until(2_000, |w| w.neighbours(visitor) == 3));
+        world.run(1_000);
+        world.want_as(visitor, 1, priority, 60_000, &held);
+        assert!(world.until(60_000, |w| got_all(w, visitor, &held)));
+        let giver = world.peer(visitor, all);
+        let got: Vec<_> = world.nodes[visitor].got.iter().filter(|got| got.2 == giver).map(|got| got.0).collect();
+        let first = &got[..rare.len()];
+        assert_eq!(first.iter().all(|digest| rare.iter().any(|(d, _)| d == digest)), rarest_first, "{priority:?}");
+        let others: u64 = [one, two].iter().map(|&node| world.stats(node).up).sum();
+        assert!(others > 0);
+    }
+}
+
+#[test]
+fn who_takes_the_same_at_the_same_time_takes_it_from_each_other() {
+    // As a page reads a large file: a window of it is wanted, in order.
+    const WINDOW: usize = 32;
+    let held = pieces(120, 256 * 1024);
+    let mut world = World::new();
+    let giver = world.join(&held);
+    world.nodes[giver].rate = 700;
+    let takers = [world.join(&[]), world.join(&[]), world.join(&[])];
+    assert!(world.until(20_000, |w| takers.iter().all(|&taker| w.connected(taker, giver) && w.neighbours(taker) == 3)));
+    world.run(1_000);
+    let mut next = [0; 3];
+    let mut out_of_order = 0;
+    while takers.iter().any(|&taker| !got_all(&world, taker, &held)) {
+        assert!(world.now < 600_000, "it takes too long");
+        for (taker, next) in takers.iter().copied().zip(&mut next) {
+            let has = |n: usize| world.nodes[taker].got.iter().any(|got| got.0 == held[n].0);
+            let read = (0..held.len()).find(|&n| !has(n)).unwrap_or(held.len());
+            out_of_order = out_of_order.max(world.nodes[taker].got.len() - read);
+            let (from, to) = (*next, (read + WINDOW).min(held.len()));
+            let new: Vec<_> =
+                held.iter().filter(|(d, _)| world.nodes[taker].got.iter().any(|got| got.0 == *d)).cloned().collect();
+            world.hold(taker, &new);
+            if to > from {
+                world.want(taker, to as u32, &held[from..to]);
+                *next = to;
+            }
+        }
+        world.run(250);
+    }
+    let all: usize = held.iter().map(|(_, bytes)| bytes.len()).sum();
+    let copies = world.stats(giver).up as f64 / all as f64;
+    assert!(copies < 1.4, "the giver sent {copies} copies to three");
+    assert!(out_of_order < WINDOW);
+}
+
+#[test]
 fn several_neighbours_share_the_work() {
     let held = pieces(60, 256 * 1024);
     let mut world = World::new();
@@ -237,10 +294,13 @@ fn deadlines_are_kept() {
     let held = pieces(3, 500_000);
     let (mut world, a, b) = pair(&held);
     world.nodes[a].rate = 100;
-    let began = world.now;
     world.want_as(b, 1, Priority::Page, 7_000, &held);
+    assert!(world.until(20_000, |w| got_all(w, b, &held[..1])));
+    // As long as pieces come it goes on.
+    let came = world.now;
+    world.nodes[a].rate = 50;
     assert!(world.until(20_000, |w| w.gone(b).len() == 2));
-    assert_eq!(world.now - began, 7_000);
+    assert_eq!(world.now - came, 7_000);
     assert!(got_all(&world, b, &held[..1]));
     assert!(world.gone(b).iter().all(|(id, _, why)| (*id, *why) == (1, Why::TimedOut)));
     world.run(60_000);

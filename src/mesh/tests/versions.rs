@@ -8,6 +8,10 @@ use crate::sign::Key;
 use crate::text::Base64;
 
 fn root_of(site: &[u8; 32], version: u64) -> String {
+    root_by(site, 1, version)
+}
+
+fn root_by(site: &[u8; 32], key: u32, version: u64) -> String {
     let root = Root {
         format: FORMAT,
         site: Base64::Url.encode(site),
@@ -17,7 +21,7 @@ fn root_of(site: &[u8; 32], version: u64) -> String {
         index: Digest::of(b"an index"),
         index_bytes: 8,
         delta: None,
-        key: 1,
+        key,
         files: 1,
         bytes: 1,
         policy: Policy::default(),
@@ -75,6 +79,44 @@ fn a_new_version_reaches_everybody_once_each_has_checked_it() {
     for &node in &nodes[1..] {
         assert_eq!(heard(&world, node), [root(6)], "told once, however many neighbours say it");
     }
+}
+
+#[test]
+fn a_root_that_the_origin_has_not_everywhere_yet_is_told_again_a_few_times() {
+    let mut world = World::new();
+    let a = world.join(&[]);
+    has(&mut world, a, 5);
+    world.run(1_000);
+    let early = world.raw(a, 1);
+    world.tell(early, &Message::Root(root(6)));
+    world.run(4_000);
+    assert_eq!(heard(&world, a).len(), 1);
+    world.run(2_000);
+    assert_eq!(heard(&world, a), [root(6), root(6)], "the worker asks the origin once more");
+    world.run(600_000);
+    assert_eq!(heard(&world, a).len(), 5, "and not for ever");
+
+    let mut world = World::new();
+    let b = world.join(&[]);
+    has(&mut world, b, 5);
+    world.run(1_000);
+    let early = world.raw(b, 2);
+    world.tell(early, &Message::Root(root(6)));
+    world.run(1_000);
+    has(&mut world, b, 6);
+    world.run(200_000);
+    assert_eq!(heard(&world, b), [root(6)], "nor when it has it");
+}
+
+#[test]
+fn a_newer_keys_version_is_newer_whatever_its_number() {
+    let mut world = World::new();
+    let (old, new) = (world.join(&[]), world.join(&[]));
+    has(&mut world, old, u64::from(u32::MAX));
+    world.input(new, Input::Worker(ToMesh::Root(root_by(&SITE, 2, 7))));
+    world.run(2_000);
+    assert_eq!(heard(&world, old), [root_by(&SITE, 2, 7)]);
+    assert_eq!(heard(&world, new), Vec::<String>::new());
 }
 
 #[test]
