@@ -50,11 +50,12 @@ const idle = { chromium: [], firefox: [] };
 /**
  * Starts a browser; `close()` ends it with all its processes and removes its profile; `kill()` ends it at once, as a
  * crash does, and returns the profile, which is good for another start.
- * `args` and `prefs` add to the defaults (command line; Firefox preferences). With `shared`, the process may have had other
+ * `args` and `prefs` add to the defaults (command line; Firefox preferences); `executable` is another Chromium than the usual
+ * one, which is driven through pipes. With `shared`, the process may have had other
  * visitors before, one after the other, of which nothing is left: in Firefox each has a container of its own, in Chromium,
  * whose containers are in memory only, all is cleared. {@link closeShared} ends those.
  */
-export async function launch(kind, { args = [], prefs = {}, profile, shared = false } = {}) {
+export async function launch(kind, { args = [], prefs = {}, profile, executable, shared = false } = {}) {
   if (shared) {
     const running = idle[kind].pop() ?? await launch(kind, { args, prefs });
     const context = kind === 'firefox' ? await running.browser.createBrowserContext() : running.context;
@@ -73,7 +74,7 @@ export async function launch(kind, { args = [], prefs = {}, profile, shared = fa
     return { ...running, context, close: ended };
   }
   profile ??= kind === 'firefox' ? await firefoxProfile() : temporaryFolder(kind);
-  const browser = await open(kind, { args, prefs, profile });
+  const browser = await open(kind, { args, prefs, profile, executable });
   const process_ = browser.process();
   return {
     kind, browser, context: browser.defaultBrowserContext(),
@@ -109,10 +110,10 @@ async function forget({ context }, visited) {
   await session.detach();
 }
 
-async function open(kind, { args = [], prefs = {}, profile }) {
+async function open(kind, { args = [], prefs = {}, profile, executable }) {
   const common = {
     headless: true, userDataDir: profile, protocolTimeout: 300_000, handleSIGINT: false, handleSIGTERM: false, handleSIGHUP: false,
-    executablePath: EXECUTABLES[kind],
+    executablePath: executable ?? EXECUTABLES[kind], pipe: executable !== undefined,
   };
   const browser = await within(90_000, `${kind} to start`, kind === 'chromium'
     ? puppeteer.launch({
