@@ -8,7 +8,7 @@
 //!
 //! The parts: `tracker` finds the first peers, `membership` further ones through those, by offers that `signal` carries;
 //! `links` makes connections of them, `neighbour` is one that has greeted, with what is known of the way to it in `path`;
-//! `download` decides who is asked for what, `upload` who is served when, and `gossip` who is told of a newer version.
+//! `download` decides who is asked for what, with `crowd` where neighbours take the same at the same time, `upload` who is served when, and `gossip` who is told of a newer version.
 //!
 //! A peer that sends what no honest one does is dropped and not taken back, for a [`Reason`]; one that is silent, or
 //! says goodbye, is only dropped.
