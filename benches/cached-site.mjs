@@ -200,7 +200,7 @@ function compare(kind) {
       if (name === 'Peerage' || !table.has(`${kind}: ${what}: ${name}`)) continue;
       const [ours, theirs] = [`${kind}: ${what}: Peerage`, `${kind}: ${what}: ${name}`];
       if (what === '64 MiB, first byte') table.addDifference(`${kind}: ${what}: Peerage - ${name}`, ours, theirs, name === 'ten-line worker' ? 5 : undefined);
-      else table.addRatio(`${kind}: ${what}: Peerage / ${name}`, ours, theirs, aimOf(what, name));
+      else table.addRatio(`${kind}: ${what}: Peerage / ${name}`, ours, theirs, aimOf(what, name), { spread: !/stopped|64 MiB/.test(what) });
     }
   }
 }

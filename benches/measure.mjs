@@ -40,35 +40,38 @@ export class Table {
     return [...this.#series.keys()].filter(name => name.startsWith(start) && name.endsWith(end)).map(name => name.slice(start.length, -end.length));
   }
 
-  /** The ratio of two series, formed pass by pass; `aim` is the most that is wanted. */
-  addRatio(name, over, under, aim) {
-    this.#addPaired(name, over, under, 'x', aim, (a, b) => a / b);
+  /**
+   * The ratio of two series, formed pass by pass; `aim` is the most that is wanted. With `spread` a quarter of the passes that
+   * keep to it are enough: the difference lies inside the spread.
+   */
+  addRatio(name, over, under, aim, { spread = false } = {}) {
+    this.#addPaired(name, over, under, { unit: 'x', aim, spread }, (a, b) => a / b);
   }
 
   /** The same of their difference. */
   addDifference(name, over, under, aim) {
-    this.#addPaired(name, over, under, this.#series.get(over).unit, aim, (a, b) => a - b);
+    this.#addPaired(name, over, under, { unit: this.#series.get(over).unit, aim }, (a, b) => a - b);
   }
 
-  #addPaired(name, over, under, unit, aim, pair) {
+  #addPaired(name, over, under, about, pair) {
     const [a, b] = [this.#series.get(over), this.#series.get(under)];
-    this.#series.set(name, { unit, aim, values: a.values.map((value, i) => pair(value, b.values[i])) });
+    this.#series.set(name, { ...about, values: a.values.map((value, i) => pair(value, b.values[i])) });
   }
 
   print() {
     console.log('\n| what | median [least .. most] | runs | aim | verdict |\n| --- | --- | --- | --- | --- |');
-    for (const [name, { unit, values, aim }] of this.#series) {
+    for (const [name, { unit, values, aim, spread }] of this.#series) {
       const sorted = [...values].sort((a, b) => a - b);
       const ends = `| ${name} | ${round(sorted[sorted.length >> 1])} [${round(sorted[0])} .. ${round(sorted.at(-1))}] ${unit} | ${values.length} |`;
-      console.log(aim === undefined ? `${ends} – | – |` : `${ends} ${aim} ${unit} | ${verdict(sorted, aim)} |`);
+      console.log(aim === undefined ? `${ends} – | – |` : `${ends} ${aim} ${unit} | ${verdict(sorted, aim, spread)} |`);
     }
   }
 }
 
-/** Whether a median keeps to an aim; one that misses it by less than the quartiles are apart can't be told from it. */
-function verdict(sorted, aim) {
+/** Whether a median keeps to an aim, or with `spread` at least the lower quartile. */
+function verdict(sorted, aim, spread) {
   if (sorted[sorted.length >> 1] <= aim) return 'met';
-  return sorted[Math.floor((sorted.length - 1) / 4)] <= aim ? 'met, inside the spread' : 'missed';
+  return spread && sorted[Math.floor((sorted.length - 1) / 4)] <= aim ? 'met, inside the spread' : 'missed';
 }
 
 /** The cases of pass `run` in its own order: each pass begins with the next one, so that none always comes first. */
