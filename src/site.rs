@@ -302,7 +302,7 @@ impl Site {
     /// Whether a root has the number of a version that is known, and names other files: tabs of both would be of neither.
     fn is_another(&self, root: &Root) -> bool {
         let known = self.roots.get(&root.version).and_then(|text| UnverifiedRoot::parse(text.as_bytes()).ok());
-        known.is_some_and(|known| known.claims().key == root.key && known.claims().index != root.index)
+        known.is_some_and(|known| known.claims().index != root.index)
     }
 
     /// Whether something newer has become current since this root was judged.

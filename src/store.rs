@@ -250,10 +250,11 @@ impl Store {
         self.coming = coming;
     }
 
-    /// That version is the current one.
-    pub fn switch(&mut self) {
+    /// The version that is whole only with these pieces, sorted, is the current one.
+    pub fn switch(&mut self, shell: &[Digest]) {
         for segment in self.segments.values_mut() {
-            segment.shell = std::mem::take(&mut segment.coming);
+            segment.shell = is_any_in(shell, &segment.pieces);
+            segment.coming = false;
         }
         self.coming.clear();
     }
@@ -403,7 +404,7 @@ mod tests {
         let shell = |names: &[&str]| sorted::sort(names.iter().map(|name| Digest::of(name.as_bytes())).collect());
         store.prepare(shell(&["old shell"]));
         store.insert(1, pieces(&["old shell"]), true);
-        store.switch();
+        store.switch(&shell(&["old shell"]));
         store.insert(2, pieces(&["a level"]), true);
         store.insert(3, pieces(&["of both shells, once a level"]), true);
         store.prepare(shell(&["new shell", "of both shells, once a level"]));
@@ -415,10 +416,12 @@ mod tests {
         let mut found = Store::default();
         assert!(found.recover(4, &line, 10));
         assert_eq!(found.over(0), Vec::<u64>::new(), "and for one that reads the segments");
-        store.switch();
-        assert_eq!(store.over(0), vec![1, 2]);
-        store.prepare(Vec::new());
-        store.switch();
+        // Two updates to the same version at a time: the second one to end takes nothing back.
+        for _ in 0..2 {
+            store.switch(&shell(&["new shell", "of both shells, once a level"]));
+            assert_eq!(store.over(0), vec![1, 2]);
+        }
+        store.switch(&[]);
         assert_eq!(store.over(0), vec![1, 2, 3, 4]);
     }
 

@@ -44,7 +44,8 @@ use self::slot::{Slot, spans};
 
 /// How far ahead of a reader pieces are obtained, in bytes: enough to keep several neighbours busy.
 const WINDOW: u64 = 8 << 20;
-/// A piece that came is stored after so many milliseconds at most, though its segment is not whole, where peers may have it.
+/// A piece that came so many milliseconds ago is stored with the next that comes, though its segment is not whole, where peers
+/// may have it.
 const SLOW_MS: u64 = 500;
 const NEVER: Millis = Millis(u64::MAX);
 /// A mesh that has sent nothing of this file for this long is given up for what was asked of it.

@@ -97,6 +97,8 @@ struct Inner {
     paths: RefCell<peerage::transfer::Paths>,
     /// Settle when parts of the manifest that were fetched are stored.
     parts: RefCell<Vec<Promise>>,
+    /// The root that is being taken up.
+    taking: RefCell<Option<String>>,
     /// What fetches the changes of a new version ahead of need.
     following: RefCell<Option<Promise>>,
     /// What waits to be written: pieces that stay here, and pieces that are shared.
@@ -179,6 +181,7 @@ pub async fn start_worker(
         saving: Cell::new(false),
         open_segments: RefCell::default(),
         budget: Cell::new(files::default_budget()),
+        taking: RefCell::default(),
         unkept: Cell::new(0),
         no_room: Cell::new(None),
         readers: Cell::new(0),

@@ -4,7 +4,7 @@
 //! among neighbours who were heard to come by a piece that is wanted here, too, each piece has one whose it is to fetch it
 //! (by rendezvous hashing: the highest of the hashes of the piece with each name, Thaler and Ravishankar 1998), which all
 //! of them know without a word; the others have it from that one. It holds for what nobody is in a hurry for, and for as
-//! long as a piece can wait: the next few are asked of anybody, as is what took too long.
+//! long as a piece can wait: what took too long is asked of anybody.
 
 use super::neighbour::Neighbour;
 use crate::Millis;
@@ -13,7 +13,7 @@ use crate::sorted::Map;
 use crate::wire::NodeId;
 
 /// A neighbour is one of the crowd for this long after it came by a piece that is wanted here, in milliseconds.
-pub(super) const FELLOW_MS: u64 = 10_000;
+pub(super) const FELLOW_MS: u64 = 5_000;
 
 /// A piece waits for another to fetch it for as long as those before it should take, and where many are wanted so much
 /// longer; the second at most. In milliseconds.
@@ -26,7 +26,7 @@ const MANY: usize = 12;
 const SMALL: u32 = 128 << 10;
 
 /// From whom a piece is taken, in the order in which pieces are asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Turn {
     /// From any who holds it: somebody waits for it.
     Next,
@@ -38,6 +38,10 @@ pub(super) enum Turn {
     Late,
     /// From nobody yet: another fetches it.
     Theirs,
+}
+
+impl Turn {
+    pub(super) const ALL: [Self; 5] = [Self::Next, Self::Ours, Self::Fellows, Self::Late, Self::Theirs];
 }
 
 /// The crowd at one moment.

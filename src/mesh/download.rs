@@ -32,6 +32,10 @@ const MAX_OWED: u64 = 32 * 1024 * 1024;
 /// How far into the queue a neighbour's work is looked for: the first of it is held by others that are full.
 const LOOK_AHEAD: usize = 256;
 
+/// A page's next piece that another was to fetch is asked of anybody first, when nothing before it came for so long, in
+/// milliseconds.
+const STUCK_MS: u64 = 1_500;
+
 /// So many pieces that came are remembered, by which others are known who take the same.
 const LATELY: usize = 64;
 
@@ -103,6 +107,8 @@ pub(super) struct Downloads {
     sequence: u64,
     /// Our own name.
     node: NodeId,
+    /// The first piece that is wanted, in the order of wants, and since when it is that.
+    next: (u64, Millis),
     /// The pieces that came last.
     lately: VecDeque<u64>,
     /// Something has changed that may let a question go out.
@@ -451,14 +457,24 @@ impl Downloads {
         for (&conn, _) in neighbours.iter().filter(|(_, n)| is_full(n)) {
             full.insert(conn);
         }
-        let turns = self.turns(neighbours, now);
-        for (order, digest, turn) in turns {
+        if serving > 0 && full.len() >= serving {
+            return;
+        }
+        let next = self.pieces.values().map(|piece| piece.order).min().map_or(0, |order| order.2);
+        if self.next.0 != next {
+            self.next = (next, now);
+        }
+        for (order, digest, turn) in self.turns(neighbours, now) {
             if serving > 0 && full.len() >= serving || owed >= MAX_OWED {
                 return;
             }
             let Some(piece) = self.pieces.get(&digest) else { continue };
             let can = |(c, n): &(&u32, &Neighbour)| holds(n, **c, &digest, piece);
-            let fits = |n: &Neighbour| turn != Turn::Fellows || n.fellow > now;
+            let fits = |n: &Neighbour| match turn {
+                Turn::Next | Turn::Ours | Turn::Late => true,
+                Turn::Fellows => n.fellow > now,
+                Turn::Theirs => false,
+            };
             let free = |(c, n): &(&u32, &Neighbour)| can(&(c, n)) && fits(n) && !full.contains(c);
             let soonest = |(_, n): &(&u32, &Neighbour)| n.path.predict(n.owed() + u64::from(piece.len), now);
             if let Some((&conn, _)) = neighbours.iter().filter(free).min_by_key(soonest) {
@@ -488,17 +504,24 @@ impl Downloads {
         let Some(crowd) = Crowd::of(self.node, neighbours, self.pieces.len(), now) else {
             return waiting.map(|(order, digest)| (order, digest, Turn::Next)).collect();
         };
-        let next = self.pieces.values().map(|piece| piece.order).min().map_or(0, |order| order.2);
+        let (next, since) = self.next;
+        let is_stuck = now.since(since) >= STUCK_MS;
         let turn = |(order, digest): (Order, Digest)| {
             let piece = self.pieces.get(&digest)?;
             let place = order.2.saturating_sub(next);
-            let waits = order.0 == Priority::Page && piece.hurried;
-            let before = if order.0 == Priority::Page { place * u64::from(piece.len) } else { u64::MAX / 1_000 };
-            let turn = if waits { Turn::Next } else { crowd.turn(&digest, piece.len, piece.since, before) };
-            (turn != Turn::Theirs).then_some((order, digest, turn))
+            let is_page = order.0 == Priority::Page;
+            let before = if is_page { place * u64::from(piece.len) } else { u64::MAX / 1_000 };
+            let turn = crowd.turn(&digest, piece.len, piece.since, before);
+            let is_next = is_page && (piece.hurried || is_stuck && place == 0);
+            Some((order, digest, if is_next { Turn::Next } else { turn }))
         };
-        let mut turns: Vec<_> = waiting.filter_map(turn).collect();
-        turns.sort_by_key(|(order, _, turn)| (order.0, *turn));
+        let all: Vec<_> = waiting.filter_map(turn).collect();
+        let mut turns = Vec::with_capacity(all.len());
+        for priority in [Priority::Page, Priority::Background] {
+            for turn in Turn::ALL {
+                turns.extend(all.iter().filter(|(order, _, t)| order.0 == priority && *t == turn));
+            }
+        }
         turns
     }
 

@@ -482,8 +482,9 @@ pub(super) fn default_budget() -> u64 {
 
 /// Gets the files that make a version whole into the store, some at a time; what is there already costs nothing. Where the
 /// browser has no room for them now it is an error, unless nothing older is here that is whole: the next navigation tries
-/// again, and fetches only what is still missing. Files that could never fit are not fetched at all.
-pub(super) async fn prefetch(inner: &'static Inner, version: &Version, entries: Vec<Entry>) -> Js<()> {
+/// again, and fetches only what is still missing. Files that could never fit are not fetched at all. Returns the digests of
+/// what is to be kept, sorted.
+pub(super) async fn prefetch(inner: &'static Inner, version: &Version, entries: Vec<Entry>) -> Js<Vec<Digest>> {
     let number = version.root.root.version;
     let pieces: Vec<Piece> = entries.iter().flat_map(|entry| entry.pieces.iter().copied()).collect();
     let bytes = pieces.iter().map(|piece| u64::from(piece.len)).sum::<u64>();
@@ -496,13 +497,14 @@ pub(super) async fn prefetch(inner: &'static Inner, version: &Version, entries: 
         inner.note_error(&format!(
             "the files to fetch ahead have {bytes} bytes, and the browser gives {budget}: they are not fetched ahead"
         ));
-        return Ok(());
+        return Ok(Vec::new());
     }
     let is_here = |piece: &Piece| inner.store.borrow().place(&piece.digest).is_some();
-    inner.store.borrow_mut().prepare(sorted::sort(pieces.iter().map(|piece| piece.digest).collect()));
+    let shell = sorted::sort(pieces.iter().map(|piece| piece.digest).collect());
+    inner.store.borrow_mut().prepare(shell.clone());
     let mut missing: Vec<_> = entries.into_iter().filter(|entry| !entry.pieces.iter().all(is_here)).collect();
     if missing.is_empty() {
-        return Ok(());
+        return Ok(shell);
     }
     let refused = inner.no_room.get().filter(|(refused, until)| *refused == number && js::now() < *until);
     if refused.is_none() {
@@ -519,16 +521,18 @@ pub(super) async fn prefetch(inner: &'static Inner, version: &Version, entries: 
             js::wait(done).await?;
         }
         if pieces.iter().all(is_here) {
-            return Ok(());
+            return Ok(shell);
         }
         inner.no_room.set(Some((number, js::now() + NO_ROOM_MS)));
     }
     if inner.current().is_some_and(|current| current.root.root.version != number) {
+        // A worker that wakes would go on with it by itself.
+        inner.site.borrow_mut().updating = false;
         return Err(js::error(&format!(
             "the browser has no room for the files that make version {number} whole: the older one stays"
         )));
     }
-    Ok(())
+    Ok(shell)
 }
 
 /// Fetches whole files until the queue is empty, and leaves the promises that they are stored; one that fails, or for which

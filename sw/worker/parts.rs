@@ -87,7 +87,7 @@ impl Inner {
         let mut pages = vec![version.top.clone()];
         let mut shards = Vec::new();
         while let Some(page) = pages.pop() {
-            let all = page.level() == 0 && version.top.level() == 0 && page.children().count() <= WHOLE_SHARDS;
+            let all = is_read_whole(&version.top);
             for child in page.children().filter(|child| all || child.precache) {
                 if page.level() == 0 {
                     shards.push(self.shard(version, &child).await?);
@@ -307,4 +307,9 @@ impl Inner {
         }
         Ok(keep)
     }
+}
+
+/// Whether all shards of a version with this index are read when it is taken up.
+pub(super) fn is_read_whole(top: &Index) -> bool {
+    top.level() == 0 && top.children().count() <= WHOLE_SHARDS
 }

@@ -6,11 +6,12 @@ use std::rc::Rc;
 use js_sys::Promise;
 use peerage::digest::Digest;
 use peerage::manifest::{BadRoot, Entry, Index, Label, Root, Shard};
-use peerage::site::{Hint, Pin, Verdict, Word};
+use peerage::site::{Hint, Pin, Site, Verdict, Word};
 use peerage::sorted::{self, Map};
 use peerage::verify::{SignedRoot, UnverifiedRoot, Verified};
 use wasm_bindgen::prelude::*;
 
+use super::parts::is_read_whole;
 use super::{Inner, describe};
 use crate::js::{self, Js};
 
@@ -202,13 +203,13 @@ impl Inner {
                 let known = self.site.borrow().roots.get(&root.root.version) == Some(&root.text);
                 if !known {
                     // The same version signed anew: another policy, or another expiry.
-                    self.take_up(root).await?;
+                    self.take_up(root, Word::Origin).await?;
                 }
                 self.site.borrow_mut().confirm();
                 Ok(Refreshed::Confirmed)
             }
             Verdict::Newer => {
-                self.take_up(root).await?;
+                self.take_up(root, Word::Origin).await?;
                 Ok(Refreshed::Confirmed)
             }
             Verdict::Retired => self.retire().await,
@@ -230,8 +231,19 @@ impl Inner {
         root.accept(matches, &self.constants.site).map(|root| Some(Rc::new(root)))
     }
 
-    /// Gets what makes a version whole, then switches to it.
-    async fn take_up(&'static self, root: Rc<Verified<SignedRoot>>) -> Js<()> {
+    /// Gets what makes a version whole, then switches to it; `word`: whose word it is that it is the newest. Where that is
+    /// under way it ends at once.
+    async fn take_up(&'static self, root: Rc<Verified<SignedRoot>>, word: Word) -> Js<()> {
+        let text = Some(root.text.clone());
+        if self.taking.replace(text.clone()) == text {
+            return Ok(());
+        }
+        let end = self.take_up_once(root, word).await;
+        self.taking.take();
+        end
+    }
+
+    async fn take_up_once(&'static self, root: Rc<Verified<SignedRoot>>, word: Word) -> Js<()> {
         if self.current().is_some() {
             self.site.borrow_mut().updating = true;
             js::spawn(self.write_memory());
@@ -240,20 +252,27 @@ impl Inner {
         let _ = self.follow_deltas(&root.root).await;
         let version = self.open(root).await?;
         let shards = self.whole(&version).await?;
+        if self.site.borrow().is_late(&version.root.root) {
+            return Ok(());
+        }
         self.relabel(&shards);
         let mut precache = Vec::new();
         for shard in &shards {
             precache.extend(shard.iter().filter(|entry| entry.precache));
         }
         let Root { version: number, .. } = version.root.root;
-        super::files::prefetch(self, &version, precache).await?;
-        if self.site.borrow().is_late(&version.root.root) {
+        let shell = super::files::prefetch(self, &version, precache).await?;
+        let is_over = |site: &Site| site.is_late(&version.root.root) || word == Word::Peer && site.passing.is_some();
+        if is_over(&self.site.borrow()) {
             return Ok(());
         }
         let had = self.current();
         self.versions.borrow_mut().insert(number, version.clone());
         self.switch(version.root.clone()).await;
-        self.store.borrow_mut().switch();
+        if self.site.borrow().current != Some(number) {
+            return Ok(());
+        }
+        self.store.borrow_mut().switch(&shell);
         self.cool();
         self.save_soon();
         self.link.tell_root(self);
@@ -315,7 +334,7 @@ impl Inner {
         }
         let offline_updates = self.current().is_some_and(|version| version.root.root.policy.offline_updates);
         if self.site.borrow().suffices(offline_updates) {
-            self.take_up(root).await?;
+            self.take_up(root, Word::Peer).await?;
         } else {
             self.refresh().await?;
         }
@@ -346,7 +365,7 @@ impl Inner {
             }
         }
         // Of a large site, whose shards are not all read. Bytes that another file shares stay here, too, then.
-        if !kept.is_empty() {
+        if !kept.is_empty() && !is_read_whole(&version.top) {
             self.store.borrow_mut().relabel(&[], &sorted::sort(kept));
             self.link.hold_all(self);
         }

@@ -237,9 +237,11 @@ story('a root that is gone from the origin ends it, one that cannot be had does 
   broken();
   // One answer of some server in between is no word of the owner's.
   const once = front.when('/peerage/root.jws', (_, response) => { once(); response.writeHead(404); response.end(); });
-  await asked();
+  const roots = front.requests('/peerage/root.jws');
+  await visitor.goto(front.url);
+  await until('the root to be asked for again', () => front.requests('/peerage/root.jws') >= roots + 2);
   await visitor.ready();
-  assert.ok(await visitor.page.evaluate(async () => (await navigator.serviceWorker.getRegistration()) !== undefined), 'after one 404');
+  assert.ok(await visitor.page.evaluate(async () => (await navigator.serviceWorker.getRegistration()) !== undefined && (await caches.keys()).length > 0), 'after one 404');
   answer(410);
   await until('the worker to be gone', async () => {
     await visitor.goto(front.url);
