@@ -25,11 +25,13 @@ story('a site works when the browser has no room for it', async (stage, kind) =>
     localStorage.setItem('save', 'level 7');
     await (await caches.open('the game')).put('replay', new Response('x'.repeat(100_000)));
   });
+  // What comes makes room for itself, and may then have none all the same.
+  const kept = [];
   for (const round of ['first', 'second']) {
     assert.deepEqual(site.differences(await visitor.take(urls), origin.url), [], round);
+    kept.push((await visitor.inspect()).store.bytes);
   }
-  const { store } = await visitor.inspect();
-  assert.ok(store.bytes > 0 && store.bytes <= QUOTA, `what fits is kept: ${store.bytes} bytes`);
+  assert.ok(Math.max(...kept) > 0 && Math.max(...kept) <= QUOTA, `what fits is kept: ${kept} bytes`);
   await visitor.goto(origin.url);
   await visitor.ready();
   const saved = await visitor.page.evaluate(async () => [localStorage.getItem('save'), (await (await caches.match('replay')).text()).length]);
@@ -64,18 +66,16 @@ story('what makes a version whole stays, whatever else comes, and an update that
   };
   await visitor.enter(origin.url);
   const { version } = await visitor.stats();
-  // The game itself fills the disk, but for what some levels need: the next shell has no room beside this one.
-  await visitor.page.evaluate(async () => {
+  // The game itself takes what is left but for 1.5 MB: the next shell has no room beside this one.
+  await visitor.page.evaluate(async room => {
     const cache = await caches.open('the game');
-    for (let i = 0; ; i++) {
-      try {
-        await cache.put(`replay-${i}`, new Response(new Uint8Array(500_000)));
-      } catch {
-        for (let j = 1; j <= 4; j++) await cache.delete(`replay-${i - j}`);
-        return;
-      }
+    const replay = new Uint8Array(500_000);
+    for (let i = 0; i < room / replay.length; i++) {
+      // Zeros would be compressed.
+      for (let at = 0; at < replay.length; at += 50_000) crypto.getRandomValues(replay.subarray(at, at + 50_000));
+      await cache.put(`replay-${i}`, new Response(replay));
     }
-  });
+  }, ROOM - SHELL - 1_500_000);
   for (const names of [levels, levels]) assert.deepEqual(site.differences(await visitor.take(urls(names)), origin.url), []);
   const { store } = await visitor.inspect();
   stage.report(`${store.bytes} bytes are kept, of ${store.budget}`);
@@ -102,7 +102,8 @@ story('what makes a version whole stays, whatever else comes, and an update that
   const kept = await visitor.take(urls(shell));
   assert.deepEqual(kept.map(({ sha256 }) => sha256), Object.values(old), 'and is whole');
 
-  await visitor.page.evaluate(() => caches.delete('the game'));
+  // Firefox may have no room to delete either, for a while.
+  await visitor.wait('the game to be deleted', () => caches.delete('the game').catch(() => false));
   origin = await stage.serve(site, { port: origin.port });
   await until('the update, now that there is room', async () => {
     // The next worker tries again at once; Firefox may take a while to have the room.
