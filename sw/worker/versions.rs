@@ -262,7 +262,7 @@ impl Inner {
         }
         let Root { version: number, .. } = version.root.root;
         let shell = super::files::prefetch(self, &version, precache).await?;
-        let is_over = |site: &Site| site.is_late(&version.root.root) || word == Word::Peer && site.passing.is_some();
+        let is_over = |site: &Site| site.is_late(&version.root.root) || word == Word::Peer && !site.suffices(true);
         if is_over(&self.site.borrow()) {
             return Ok(());
         }

@@ -81,14 +81,20 @@ fn a_new_version_reaches_everybody_once_each_has_checked_it() {
     }
 }
 
+/// A node with version 5, to whom a neighbour says version 6.
+fn told_early() -> (World, usize) {
+    let mut world = World::new();
+    let node = world.join(&[]);
+    has(&mut world, node, 5);
+    world.run(1_000);
+    let early = world.raw(node, 1);
+    world.tell(early, &Message::Root(root(6)));
+    (world, node)
+}
+
 #[test]
 fn a_root_that_the_origin_has_not_everywhere_yet_is_told_again_a_few_times() {
-    let mut world = World::new();
-    let a = world.join(&[]);
-    has(&mut world, a, 5);
-    world.run(1_000);
-    let early = world.raw(a, 1);
-    world.tell(early, &Message::Root(root(6)));
+    let (mut world, a) = told_early();
     world.run(4_000);
     assert_eq!(heard(&world, a).len(), 1);
     world.run(2_000);
@@ -96,12 +102,7 @@ fn a_root_that_the_origin_has_not_everywhere_yet_is_told_again_a_few_times() {
     world.run(600_000);
     assert_eq!(heard(&world, a).len(), 5, "and not for ever");
 
-    let mut world = World::new();
-    let b = world.join(&[]);
-    has(&mut world, b, 5);
-    world.run(1_000);
-    let early = world.raw(b, 2);
-    world.tell(early, &Message::Root(root(6)));
+    let (mut world, b) = told_early();
     world.run(1_000);
     has(&mut world, b, 6);
     world.run(200_000);
