@@ -16,7 +16,7 @@
 //! | module | what for |
 //! | --- | --- |
 //! | [`digest`], [`jws`], [`keys`], [`manifest`], [`pieces`], [`verify`] | what a site consists of, and how untrusted bytes become trusted |
-//! | [`headers`], [`inject`], [`observed`], [`replay`], [`route`], [`site`], [`store`], [`transfer`], [`twice`], [`wants`] | answering a page's requests |
+//! | [`headers`], [`inject`], [`observed`], [`replay`], [`room`], [`route`], [`site`], [`store`], [`transfer`], [`twice`], [`wants`] | answering a page's requests |
 //! | [`mesh`], [`port`], [`wire`] | exchanging pieces with other visitors |
 //! | [`tracker`] | introducing visitors to each other |
 //! | `sim` (native only) | a swarm of these very machines on a network that is a model |
@@ -43,6 +43,7 @@ pub mod port;
 mod rate;
 pub mod replay;
 pub mod rng;
+pub mod room;
 pub mod route;
 #[cfg(feature = "cli")]
 pub mod sign;

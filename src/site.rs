@@ -8,6 +8,7 @@
 
 use crate::manifest::{BadRoot, Root};
 use crate::port::Stats;
+use crate::room::Refused;
 use crate::sorted::Map;
 use crate::verify::UnverifiedRoot;
 use crate::wire::{BadMessage, Reader, put_text};
@@ -121,6 +122,8 @@ pub struct Site {
     pub asked: u64,
     /// A newer version is being fetched: an update that was broken off goes on with the next start.
     pub updating: bool,
+    /// The last files to make a version whole that could not be kept.
+    pub refused: Option<Refused>,
     /// Why everything passes through, where it does.
     pub passing: Option<String>,
     /// Clients (documents and workers) by id.
@@ -152,7 +155,7 @@ struct Counted {
 }
 
 /// The first byte of what [`Site::encode`] writes.
-const FORM: u8 = 4;
+const FORM: u8 = 5;
 
 /// What a neighbour says of keys that are not known leads to one question to the origin in this time, in seconds.
 const ASK_AGAIN: u64 = 60;
@@ -203,6 +206,7 @@ impl Site {
         }
         out.extend(self.key_floor.to_le_bytes());
         out.push(u8::from(self.is_wordless));
+        Refused::encode(self.refused, &mut out);
         out
     }
 
@@ -250,6 +254,7 @@ impl Site {
         }
         site.key_floor = from.u32()?;
         site.is_wordless = from.u8()? == 1;
+        site.refused = Refused::decode(&mut from)?;
         from.end()?;
         Ok(site)
     }

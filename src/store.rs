@@ -10,6 +10,7 @@
 
 use crate::digest::Digest;
 use crate::manifest::Piece;
+use crate::room::Need;
 use crate::sorted::{self, Map};
 
 /// Most bytes in a segment, unless a single piece is larger.
@@ -155,9 +156,29 @@ impl Store {
         self.places.get(digest).copied()
     }
 
+    /// What a version needs that is whole only with these pieces.
+    pub fn need(&self, pieces: &[Piece]) -> Need {
+        let mut need = Need { whole: 0, missing: 0 };
+        for piece in pieces {
+            let len = u64::from(piece.len);
+            need.whole += len;
+            need.missing += if self.places.contains_key(&piece.digest) { 0 } else { len };
+        }
+        need
+    }
+
     /// Bytes in all segments.
     pub fn bytes(&self) -> u64 {
         self.bytes
+    }
+
+    /// Bytes that can be deleted to make room: no version is whole by them.
+    pub fn loose(&self) -> u64 {
+        self.loose_segments().map(|(_, segment)| segment.bytes()).sum()
+    }
+
+    fn loose_segments(&self) -> impl Iterator<Item = (u64, &Segment)> {
+        self.segments().filter(|(_, segment)| !segment.shell && !segment.coming)
     }
 
     /// Distinct pieces.
@@ -271,8 +292,7 @@ impl Store {
     /// version whole.
     pub fn over(&self, budget: u64) -> Vec<u64> {
         let mut excess = self.bytes.saturating_sub(budget);
-        let loose = self.segments.iter().filter(|(_, segment)| !segment.shell && !segment.coming);
-        let by_use = sorted::sort(loose.map(|(&n, s)| (s.used, n, s.bytes())).collect());
+        let by_use = sorted::sort(self.loose_segments().map(|(n, s)| (s.used, n, s.bytes())).collect());
         let mut out = Vec::new();
         for (_, number, bytes) in by_use {
             if excess == 0 {
@@ -410,6 +430,8 @@ mod tests {
         store.prepare(shell(&["new shell", "of both shells, once a level"]));
         store.insert(4, pieces(&["new shell"]), true);
         assert_eq!(store.over(0), vec![2], "the version that is current is whole until another is");
+        assert_eq!(store.loose(), 10);
+        assert_eq!(store.need(&pieces(&["new shell", "of neither"])), Need { whole: 20, missing: 10 });
         let again = Store::from_snapshot(&store.snapshot()).unwrap();
         assert_eq!(again.over(0), vec![2], "for the next worker, too");
         let line = store.segment(pieces(&["new shell"]), true).describe();

@@ -30,6 +30,7 @@ use js_sys::{Array, Function, Promise};
 use peerage::digest::Digest;
 use peerage::keys::Chain;
 use peerage::observed::Observed;
+use peerage::room::Room;
 use peerage::route::Elsewhere;
 use peerage::site::{Answer, Site};
 use peerage::sorted::Map;
@@ -122,10 +123,8 @@ struct Inner {
     open_segments: RefCell<VecDeque<(u64, Promise)>>,
     /// Most bytes to keep.
     budget: Cell<u64>,
-    /// How often something could not be kept,
+    /// How often something could not be kept.
     unkept: Cell<u32>,
-    /// and the version that could not be made whole therefore; until when that is not tried again.
-    no_room: Cell<Option<(u64, peerage::Millis)>>,
     readers: Cell<u32>,
 }
 
@@ -180,10 +179,9 @@ pub async fn start_worker(
         writing: RefCell::default(),
         saving: Cell::new(false),
         open_segments: RefCell::default(),
-        budget: Cell::new(files::default_budget()),
+        budget: Cell::new(Room::default().budget),
         taking: RefCell::default(),
         unkept: Cell::new(0),
-        no_room: Cell::new(None),
         readers: Cell::new(0),
     }));
     if memory.dirty {
@@ -191,7 +189,7 @@ pub async fn start_worker(
     }
     inner.load_current().await;
     js::spawn(async move {
-        inner.measure_budget().await;
+        inner.measure_room().await;
         js::sleep(TIDY_MS).await;
         let pins = inner.site.borrow().pins();
         if pins > TIDY_PINS {

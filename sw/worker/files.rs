@@ -11,6 +11,7 @@ use js_sys::{ArrayBuffer, Promise, Uint8Array};
 use peerage::Millis;
 use peerage::digest::Digest;
 use peerage::manifest::{Entry, Label, Piece};
+use peerage::room::{Plan, Room};
 use peerage::route;
 use peerage::sorted::{self, Map};
 use peerage::store::{PACK_BYTES, PACK_MS, SMALL_BYTES};
@@ -22,14 +23,8 @@ use super::versions::Version;
 use super::{Inner, describe, origin};
 use crate::js::{self, Js};
 
-/// Share of the storage quota that is ours: more would have the browser evict the site's own data along with it.
-const QUOTA_SHARE: f64 = 0.4;
-/// Where the browser tells no quota, in bytes.
-const DEFAULT_BUDGET: u64 = 256 << 20;
 /// Segments whose bytes are kept for the pieces that follow in them.
 const OPEN_SEGMENTS: usize = 4;
-/// How long files that make a version whole are not fetched again where the browser had no room for them, in milliseconds.
-const NO_ROOM_MS: u64 = 600_000;
 /// Files fetched at once ahead of need.
 const PREFETCHES: usize = 6;
 
@@ -458,26 +453,26 @@ impl Inner {
     }
 
     /// Reads how much room the browser gives the site.
-    pub(super) async fn measure_budget(&'static self) {
+    pub(super) async fn measure_room(&'static self) -> Room {
         let estimate = async {
             let promise = self.global.navigator().storage().estimate()?;
             js::wait(promise).await
         };
-        if let Some(quota) = estimate.await.ok().and_then(|estimate| js::get(&estimate, "quota").as_f64()) {
-            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a positive number of bytes")]
-            self.budget.set((quota * QUOTA_SHARE) as u64);
-        }
+        let estimate = estimate.await.unwrap_or_default();
+        let told = |name| js::get(&estimate, name).as_f64();
+        let room = told("quota").map_or_else(Room::default, |quota| {
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "positive numbers of bytes")]
+            let (quota, usage) = (quota as u64, told("usage").unwrap_or(quota) as u64);
+            Room::told(quota, usage, self.store.borrow().loose())
+        });
+        self.budget.set(room.budget);
+        room
     }
 
     /// The URL that a file is asked for by, where no request gives one.
     pub(super) fn file_url(&self, path: &str) -> String {
         route::site_url(path, &self.scope, &self.constants.elsewhere, self.constants.clean_urls)
     }
-}
-
-/// Until the browser tells its quota.
-pub(super) fn default_budget() -> u64 {
-    DEFAULT_BUDGET
 }
 
 /// Gets the files that make a version whole into the store, some at a time; what is there already costs nothing. Where the
@@ -487,52 +482,60 @@ pub(super) fn default_budget() -> u64 {
 pub(super) async fn prefetch(inner: &'static Inner, version: &Version, entries: Vec<Entry>) -> Js<Vec<Digest>> {
     let number = version.root.root.version;
     let pieces: Vec<Piece> = entries.iter().flat_map(|entry| entry.pieces.iter().copied()).collect();
-    let bytes = pieces.iter().map(|piece| u64::from(piece.len)).sum::<u64>();
-    if bytes > inner.budget.get() {
-        inner.measure_budget().await;
-    }
-    if bytes > inner.budget.get() {
-        inner.store.borrow_mut().prepare(Vec::new());
-        let budget = inner.budget.get();
-        inner.note_error(&format!(
-            "the files to fetch ahead have {bytes} bytes, and the browser gives {budget}: they are not fetched ahead"
-        ));
-        return Ok(Vec::new());
-    }
-    let is_here = |piece: &Piece| inner.store.borrow().place(&piece.digest).is_some();
+    let need = || inner.store.borrow().need(&pieces);
     let shell = sorted::sort(pieces.iter().map(|piece| piece.digest).collect());
     inner.store.borrow_mut().prepare(shell.clone());
-    let mut missing: Vec<_> = entries.into_iter().filter(|entry| !entry.pieces.iter().all(is_here)).collect();
-    if missing.is_empty() {
+    if shell.is_empty() {
         return Ok(shell);
     }
-    let refused = inner.no_room.get().filter(|(refused, until)| *refused == number && js::now() < *until);
-    if refused.is_none() {
-        // Taken off the end.
-        missing.reverse();
-        let queue = Rc::new(RefCell::new(missing));
-        let stored = Rc::new(RefCell::new(Vec::new()));
-        for fetches in [(); PREFETCHES].map(|()| js::promise(fetch_queue(inner, queue.clone(), stored.clone(), number)))
-        {
-            js::wait(fetches).await?;
+    let (room, refused) = (inner.measure_room().await, inner.site.borrow().refused);
+    match need().plan(room, refused, js::unix_time()) {
+        Plan::TooLarge => {
+            inner.store.borrow_mut().prepare(Vec::new());
+            let (bytes, budget) = (need().whole, room.budget);
+            inner.note_error(&format!(
+                "the files to fetch ahead have {bytes} bytes, and the browser gives {budget}: they are not fetched ahead"
+            ));
+            return Ok(Vec::new());
         }
-        // Small files are written together, so none is waited for before the next is asked for.
-        for done in stored.take() {
-            js::wait(done).await?;
+        Plan::Fetch => {
+            fetch_all(inner, entries, number).await?;
+            let room = inner.measure_room().await;
+            let refused = need().tried(room, refused, js::unix_time());
+            inner.site.borrow_mut().refused = refused;
+            if refused.is_none() {
+                return Ok(shell);
+            }
         }
-        if pieces.iter().all(is_here) {
-            return Ok(shell);
-        }
-        inner.no_room.set(Some((number, js::now() + NO_ROOM_MS)));
+        Plan::Wait => {}
     }
     if inner.current().is_some_and(|current| current.root.root.version != number) {
         // A worker that wakes would go on with it by itself.
         inner.site.borrow_mut().updating = false;
+        inner.save_soon();
         return Err(js::error(&format!(
             "the browser has no room for the files that make version {number} whole: the older one stays"
         )));
     }
     Ok(shell)
+}
+
+/// Fetches the files that are not here, some at a time, until one fails or there is no room for it.
+async fn fetch_all(inner: &'static Inner, entries: Vec<Entry>, version: u64) -> Js<()> {
+    let mut missing = entries;
+    missing.retain(|entry| inner.store.borrow().need(&entry.pieces).missing > 0);
+    // Taken off the end.
+    missing.reverse();
+    let queue = Rc::new(RefCell::new(missing));
+    let stored = Rc::new(RefCell::new(Vec::new()));
+    for fetches in [(); PREFETCHES].map(|()| js::promise(fetch_queue(inner, queue.clone(), stored.clone(), version))) {
+        js::wait(fetches).await?;
+    }
+    // Small files are written together, so none is waited for before the next is asked for.
+    for done in stored.take() {
+        js::wait(done).await?;
+    }
+    Ok(())
 }
 
 /// Fetches whole files until the queue is empty, and leaves the promises that they are stored; one that fails, or for which
