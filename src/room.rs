@@ -1,10 +1,11 @@
 //! Room: whether the files that make a version whole are fetched ahead, and when again where they could not be kept.
 //!
-//! What a browser says of its storage is a guess. Chromium names a quota whatever the disk has left; Firefox compresses what
-//! it stores, so what seems too much may fit. So it is a failed write that decides, and it is remembered across the worker's
-//! lives: a visit to a site that has no room would otherwise fetch in vain, each time, until the first write fails. It is
-//! tried again when what is missing is less than it was, or there is more room by the browser's own guess; and where the
-//! browser notices nothing of that, after a time that doubles: nobody waits longer than there was no room for.
+//! What a browser says of its storage is a guess. Chromium names ten GiB more than is used, whatever is left; Firefox
+//! compresses what it stores, so what seems too much may fit. So it is a failed write that decides, and it is remembered
+//! across the worker's lives: a visit to a site that has no room would otherwise fetch in vain, each time, until the first
+//! write fails. It is tried again when what is missing is less than it was, or the browser says that there is more room than
+//! there was, or that the site uses less; and where it notices nothing of that, after a time that doubles: nobody waits longer
+//! than there was no room for.
 
 use crate::wire::{BadMessage, Reader};
 
@@ -13,8 +14,8 @@ use crate::wire::{BadMessage, Reader};
 const OUR_PARTS: u64 = 2;
 const QUOTA_PARTS: u64 = 5;
 
-/// Where the browser tells no quota, in bytes.
-const DEFAULT_BUDGET: u64 = 256 << 20;
+/// The same where the browser tells no quota, in bytes.
+pub const DEFAULT_BUDGET: u64 = 256 << 20;
 
 /// What had no room is not fetched again for so many seconds at first,
 const FIRST_WAIT: u64 = 600;
@@ -26,20 +27,19 @@ const LAST_WAIT: u64 = 24 * 3600;
 pub struct Room {
     /// Most bytes to keep.
     pub budget: u64,
-    /// What can still be written, with what can be deleted for it; 0 where the browser doesn't tell.
+    /// What the site uses, but for what can be deleted to make room.
+    pub used: u64,
+    /// What can be written beside that.
     pub free: u64,
 }
 
-impl Default for Room {
-    fn default() -> Self {
-        Self { budget: DEFAULT_BUDGET, free: 0 }
-    }
-}
-
 impl Room {
-    /// By the browser's own estimate (WHATWG Storage, section 4); `loose` bytes of ours can be deleted.
+    /// By the browser's own estimate (WHATWG Storage, section 4), zeros where it gives none; `loose` bytes of ours can be
+    /// deleted.
     pub fn told(quota: u64, usage: u64, loose: u64) -> Self {
-        Self { budget: quota / QUOTA_PARTS * OUR_PARTS, free: quota.saturating_sub(usage).saturating_add(loose) }
+        let budget = if quota == 0 { DEFAULT_BUDGET } else { quota / QUOTA_PARTS * OUR_PARTS };
+        let used = usage.saturating_sub(loose);
+        Self { budget, used, free: quota.saturating_sub(used) }
     }
 }
 
@@ -61,7 +61,8 @@ pub struct Refused {
     wait: u64,
     /// How many bytes were missing,
     missing: u64,
-    /// and how many the browser said to have room for.
+    /// and what the browser had said of its room.
+    used: u64,
     free: u64,
 }
 
@@ -83,7 +84,7 @@ impl Need {
             return Plan::TooLarge;
         }
         match refused {
-            Some(refused) if self.missing > 0 && refused.holds(self.missing, room.free, now) => Plan::Wait,
+            Some(refused) if self.missing > 0 && refused.holds(self.missing, room, now) => Plan::Wait,
             _ => Plan::Fetch,
         }
     }
@@ -91,31 +92,33 @@ impl Need {
     /// It was fetched: whether what is missing all the same had no room.
     pub fn tried(&self, room: Room, before: Option<Refused>, now: u64) -> Option<Refused> {
         let wait = before.map_or(FIRST_WAIT, |before| before.wait.saturating_mul(2).min(LAST_WAIT));
-        (self.missing > 0).then_some(Refused { at: now, wait, missing: self.missing, free: room.free })
+        (self.missing > 0).then_some(Refused { at: now, wait, missing: self.missing, used: room.used, free: room.free })
     }
 }
 
 impl Refused {
     /// Whether it would be in vain again, as far as can be told. Each try that more room leads to needs half of what is
     /// missing more than the last one had: a guess that wavers a little leads to none.
-    fn holds(&self, missing: u64, free: u64, now: u64) -> bool {
+    fn holds(&self, missing: u64, room: Room, now: u64) -> bool {
         let is_less = missing < self.missing;
-        let has_room = free.saturating_sub(self.free) >= missing.div_ceil(2);
+        let more = room.free.saturating_sub(self.free).max(self.used.saturating_sub(room.used));
         // A clock that was set back must not make it longer.
-        !is_less && !has_room && now.abs_diff(self.at) < self.wait
+        !is_less && more < missing.div_ceil(2) && now.abs_diff(self.at) < self.wait
     }
 
     /// As bytes, to be stored.
     pub(crate) fn encode(this: Option<Self>, out: &mut Vec<u8>) {
-        let Self { at, wait, missing, free } = this.unwrap_or(Self { at: 0, wait: 0, missing: 0, free: 0 });
-        for number in [at, wait, missing, free] {
+        let none = Self { at: 0, wait: 0, missing: 0, used: 0, free: 0 };
+        let Self { at, wait, missing, used, free } = this.unwrap_or(none);
+        for number in [at, wait, missing, used, free] {
             out.extend(number.to_le_bytes());
         }
     }
 
     /// Reads what [`Refused::encode`] wrote.
     pub(crate) fn decode(from: &mut Reader<'_>) -> Result<Option<Self>, BadMessage> {
-        let refused = Self { at: from.u64()?, wait: from.u64()?, missing: from.u64()?, free: from.u64()? };
+        let (at, wait, missing) = (from.u64()?, from.u64()?, from.u64()?);
+        let refused = Self { at, wait, missing, used: from.u64()?, free: from.u64()? };
         Ok(Some(refused).filter(|refused| refused.wait > 0))
     }
 }
@@ -128,14 +131,14 @@ mod tests {
     const SHELL: Need = Need { whole: 4_000, missing: 3_000 };
 
     fn room(free: u64) -> Room {
-        Room { budget: 8_000, free }
+        Room { budget: 8_000, used: 9_000, free }
     }
 
     #[test]
     fn a_share_of_the_quota_is_ours() {
-        assert_eq!(Room::told(20_000, 15_000, 700), Room { budget: 8_000, free: 5_700 });
-        assert_eq!(Room::told(20_000, 25_000, 700).free, 700, "a quota that shrank");
-        assert_eq!(Room::default().budget, DEFAULT_BUDGET);
+        assert_eq!(Room::told(20_000, 15_000, 700), Room { budget: 8_000, used: 14_300, free: 5_700 });
+        assert_eq!(Room::told(20_000, 25_000, 700).free, 0, "a quota that shrank");
+        assert_eq!(Room::told(0, 0, 700).budget, DEFAULT_BUDGET);
     }
 
     #[test]
@@ -154,6 +157,8 @@ mod tests {
         assert_eq!(another.plan(room(1_000), refused, NOW), Plan::Wait, "nor for a newer version that needs as much");
 
         assert_eq!(SHELL.plan(room(2_500), refused, NOW), Plan::Fetch, "there is more room");
+        let is_tried = |used| SHELL.plan(Room { used, ..room(1_000) }, refused, NOW) == Plan::Fetch;
+        assert!(is_tried(7_500) && !is_tried(7_501), "or less is used, whatever is said to be free");
         assert_eq!(Need { missing: 2_999, ..SHELL }.plan(room(1_000), refused, NOW), Plan::Fetch, "less is missing");
         assert_eq!(SHELL.plan(room(1_000), refused, NOW + FIRST_WAIT), Plan::Fetch, "it is long ago");
         assert_eq!(SHELL.plan(room(1_000), refused, NOW - FIRST_WAIT), Plan::Fetch, "the clock was set back");

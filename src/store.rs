@@ -11,7 +11,7 @@
 use crate::digest::Digest;
 use crate::manifest::Piece;
 use crate::room::Need;
-use crate::sorted::{self, Map};
+use crate::sorted::{self, Map, Set};
 
 /// Most bytes in a segment, unless a single piece is larger.
 pub const SEGMENT_BYTES: u64 = 4 << 20;
@@ -84,7 +84,7 @@ pub struct Segment {
     pub share: bool,
     /// Whether the current version is whole only with them: they are not deleted to make room.
     pub shell: bool,
-    /// The same of the version that is being taken up.
+    /// The same of a version that is being taken up.
     pub coming: bool,
     /// When it was last read or written, on the store's own count of uses.
     pub used: u64,
@@ -143,8 +143,11 @@ impl Segment {
 pub struct Store {
     segments: Map<u64, Segment>,
     places: Map<Digest, Place>,
-    /// The pieces without which the version that is being taken up is not whole, sorted.
-    coming: Vec<Digest>,
+    /// The pieces without which the versions that are being taken up are not whole, sorted, by version.
+    coming: Map<u64, Vec<Digest>>,
+    /// The pieces without which the current version is not whole and that are not here: what was lost and comes again is not
+    /// deleted to make room either.
+    lost: Set<Digest>,
     next: u64,
     uses: u64,
     bytes: u64,
@@ -207,14 +210,21 @@ impl Store {
 
     /// A segment of these pieces, as it is to be written.
     pub fn segment(&self, pieces: Vec<Piece>, share: bool) -> Segment {
-        let coming = is_any_in(&self.coming, &pieces);
-        Segment { pieces, share, shell: false, coming, used: 0 }
+        // What lies elsewhere already is found here from now on.
+        let replaced = |piece: &Piece| self.place(&piece.digest).and_then(|place| self.segments.get(&place.segment));
+        let is_shell =
+            |piece: &Piece| self.lost.contains(&piece.digest) || replaced(piece).is_some_and(|old| old.shell);
+        let (shell, coming) = (pieces.iter().any(is_shell), is_coming(&self.coming, &pieces));
+        Segment { pieces, share, shell, coming, used: 0 }
     }
 
     /// Puts a segment that was written into the table. A piece that lies elsewhere already is found here from now on.
     pub fn insert(&mut self, number: u64, pieces: Vec<Piece>, share: bool) {
         self.uses += 1;
         let segment = self.segment(pieces, share);
+        for piece in &segment.pieces {
+            self.lost.remove(&piece.digest);
+        }
         self.put(number, Segment { used: self.uses, ..segment });
     }
 
@@ -242,6 +252,9 @@ impl Store {
             if self.places.get(&piece.digest).is_some_and(|p| p.segment == number) {
                 self.places.remove(&piece.digest);
                 gone.push(piece.digest);
+                if segment.shell {
+                    self.lost.insert(piece.digest);
+                }
             }
         }
         gone
@@ -263,21 +276,32 @@ impl Store {
     }
 
     /// A version is being taken up that is whole only with these pieces, sorted: none of them is deleted to make room from
-    /// now on, nor one of the version that is current.
-    pub fn prepare(&mut self, coming: Vec<Digest>) {
-        for segment in self.segments.values_mut() {
-            segment.coming = is_any_in(&coming, &segment.pieces);
-        }
-        self.coming = coming;
+    /// now on, nor one of the version that is current, or of another that is `under_way`.
+    pub fn prepare(&mut self, version: u64, coming: Vec<Digest>, under_way: &[u64]) {
+        self.coming.insert(version, coming);
+        self.mark_coming(under_way);
     }
 
-    /// The version that is whole only with these pieces, sorted, is the current one.
-    pub fn switch(&mut self, shell: &[Digest]) {
+    /// The version that is whole only with these pieces, sorted, is the current one; others may be `under_way`.
+    pub fn switch(&mut self, shell: &[Digest], under_way: &[u64]) {
         for segment in self.segments.values_mut() {
             segment.shell = is_any_in(shell, &segment.pieces);
-            segment.coming = false;
         }
-        self.coming.clear();
+        self.lost = Set::default();
+        for digest in shell {
+            if !self.places.contains_key(digest) {
+                self.lost.insert(*digest);
+            }
+        }
+        self.mark_coming(under_way);
+    }
+
+    /// What is not under way any more was given up, or became current.
+    fn mark_coming(&mut self, under_way: &[u64]) {
+        self.coming.retain(|version, _| under_way.contains(version));
+        for segment in self.segments.values_mut() {
+            segment.coming = is_coming(&self.coming, &segment.pieces);
+        }
     }
 
     /// Notes that a segment was read.
@@ -313,6 +337,9 @@ impl Store {
             out.extend(number.to_le_bytes());
             out.extend(segment.describe());
         }
+        for digest in self.lost.iter() {
+            out.extend(digest.0);
+        }
         out
     }
 
@@ -338,6 +365,10 @@ impl Store {
             rest = after;
         }
         store.places = Map::of(places);
+        while let Some((digest, after)) = rest.split_first_chunk() {
+            store.lost.insert(Digest(*digest));
+            rest = after;
+        }
         rest.is_empty().then_some(store)
     }
 
@@ -358,6 +389,10 @@ impl Store {
     }
 }
 
+fn is_coming(coming: &Map<u64, Vec<Digest>>, pieces: &[Piece]) -> bool {
+    coming.values().any(|coming| is_any_in(coming, pieces))
+}
+
 fn is_any_in(sorted: &[Digest], pieces: &[Piece]) -> bool {
     pieces.iter().any(|piece| sorted.binary_search(&piece.digest).is_ok())
 }
@@ -368,6 +403,10 @@ mod tests {
 
     fn pieces(names: &[&str]) -> Vec<Piece> {
         names.iter().map(|n| Piece { digest: Digest::of(n.as_bytes()), len: 10 }).collect()
+    }
+
+    fn shell(names: &[&str]) -> Vec<Digest> {
+        sorted::sort(names.iter().map(|name| Digest::of(name.as_bytes())).collect())
     }
 
     #[test]
@@ -421,13 +460,12 @@ mod tests {
     #[test]
     fn what_makes_a_version_whole_is_not_deleted_to_make_room() {
         let mut store = Store::default();
-        let shell = |names: &[&str]| sorted::sort(names.iter().map(|name| Digest::of(name.as_bytes())).collect());
-        store.prepare(shell(&["old shell"]));
+        store.prepare(1, shell(&["old shell"]), &[1]);
         store.insert(1, pieces(&["old shell"]), true);
-        store.switch(&shell(&["old shell"]));
+        store.switch(&shell(&["old shell"]), &[]);
         store.insert(2, pieces(&["a level"]), true);
         store.insert(3, pieces(&["of both shells, once a level"]), true);
-        store.prepare(shell(&["new shell", "of both shells, once a level"]));
+        store.prepare(2, shell(&["new shell", "of both shells, once a level"]), &[2]);
         store.insert(4, pieces(&["new shell"]), true);
         assert_eq!(store.over(0), vec![2], "the version that is current is whole until another is");
         assert_eq!(store.loose(), 10);
@@ -438,13 +476,48 @@ mod tests {
         let mut found = Store::default();
         assert!(found.recover(4, &line, 10));
         assert_eq!(found.over(0), Vec::<u64>::new(), "and for one that reads the segments");
-        // Two updates to the same version at a time: the second one to end takes nothing back.
-        for _ in 0..2 {
-            store.switch(&shell(&["new shell", "of both shells, once a level"]));
-            assert_eq!(store.over(0), vec![1, 2]);
-        }
-        store.switch(&[]);
+        store.switch(&shell(&["new shell", "of both shells, once a level"]), &[]);
+        assert_eq!(store.over(0), vec![1, 2]);
+        store.switch(&[], &[]);
         assert_eq!(store.over(0), vec![1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn of_two_versions_that_come_at_a_time_each_keeps_its_own() {
+        let mut store = Store::default();
+        store.prepare(2, shell(&["of two"]), &[2]);
+        store.insert(1, pieces(&["of two"]), true);
+        store.prepare(3, shell(&["of three"]), &[2, 3]);
+        store.insert(2, pieces(&["of three"]), true);
+        assert_eq!(store.over(0), Vec::<u64>::new(), "the later one takes nothing from the first");
+        store.switch(&shell(&["of two"]), &[3]);
+        store.insert(3, pieces(&["of three"]), true);
+        assert_eq!(store.over(0), Vec::<u64>::new(), "nor the first, when it is done, from the later one");
+        store.prepare(4, shell(&["of four"]), &[4]);
+        assert_eq!(store.over(0), vec![2, 3], "but what was given up is deleted before what is whole or comes");
+    }
+
+    #[test]
+    fn what_a_whole_version_lost_and_fetched_again_stays_as_it_did_before() {
+        let mut store = Store::default();
+        for (number, name) in [(1, "shell"), (2, "level")] {
+            store.insert(number, pieces(&[name]), true);
+        }
+        store.switch(&shell(&["shell", "had no room"]), &[]);
+        for number in [1, 2] {
+            store.remove(number);
+        }
+        let mut again = Store::from_snapshot(&store.snapshot()).unwrap();
+        for (number, name) in [(3, "level"), (4, "shell"), (5, "had no room")] {
+            again.insert(number, pieces(&[name]), true);
+        }
+        assert_eq!(again.over(0), vec![3]);
+        again.insert(6, pieces(&["shell"]), true);
+        assert_eq!(again.over(0), vec![3], "where it lies twice, too");
+        again.switch(&[], &[]);
+        again.remove(6);
+        again.insert(7, pieces(&["shell"]), true);
+        assert!(again.over(0).contains(&7), "another version is whole without it");
     }
 
     #[test]

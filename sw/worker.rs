@@ -30,7 +30,6 @@ use js_sys::{Array, Function, Promise};
 use peerage::digest::Digest;
 use peerage::keys::Chain;
 use peerage::observed::Observed;
-use peerage::room::Room;
 use peerage::route::Elsewhere;
 use peerage::site::{Answer, Site};
 use peerage::sorted::Map;
@@ -98,8 +97,7 @@ struct Inner {
     paths: RefCell<peerage::transfer::Paths>,
     /// Settle when parts of the manifest that were fetched are stored.
     parts: RefCell<Vec<Promise>>,
-    /// The root that is being taken up.
-    taking: RefCell<Option<String>>,
+    taking: RefCell<Vec<versions::Taking>>,
     /// What fetches the changes of a new version ahead of need.
     following: RefCell<Option<Promise>>,
     /// What waits to be written: pieces that stay here, and pieces that are shared.
@@ -179,7 +177,7 @@ pub async fn start_worker(
         writing: RefCell::default(),
         saving: Cell::new(false),
         open_segments: RefCell::default(),
-        budget: Cell::new(Room::default().budget),
+        budget: Cell::new(peerage::room::DEFAULT_BUDGET),
         taking: RefCell::default(),
         unkept: Cell::new(0),
         readers: Cell::new(0),

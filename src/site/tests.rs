@@ -38,7 +38,7 @@ fn what_is_remembered_is_read_and_what_is_damaged_is_a_new_site() {
     site.pass(&BadRoot::Signature);
     (site.updating, site.is_wordless) = (true, true);
     (site.consent, site.paused, site.rejected, site.origin) = (Answer::Denied, true, 9, (40, 5_000_000));
-    site.refused = Need { whole: 9, missing: 8 }.tried(Room::default(), None, 9_000);
+    site.refused = Need { whole: 9, missing: 8 }.tried(Room::told(0, 0, 0), None, 9_000);
     site.bytes = Bytes { cache: 1, peer: 2, origin: 3, uploaded: 4, wasted: u64::MAX };
     site.counted = Counted { mesh: [6; 20], up: 10, wasted: 11, rejected: 12 };
     let bytes = site.encode();

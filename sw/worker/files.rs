@@ -459,12 +459,9 @@ impl Inner {
             js::wait(promise).await
         };
         let estimate = estimate.await.unwrap_or_default();
-        let told = |name| js::get(&estimate, name).as_f64();
-        let room = told("quota").map_or_else(Room::default, |quota| {
-            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "positive numbers of bytes")]
-            let (quota, usage) = (quota as u64, told("usage").unwrap_or(quota) as u64);
-            Room::told(quota, usage, self.store.borrow().loose())
-        });
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a number of bytes")]
+        let told = |name| js::get(&estimate, name).as_f64().unwrap_or_default() as u64;
+        let room = Room::told(told("quota"), told("usage"), self.store.borrow().loose());
         self.budget.set(room.budget);
         room
     }
@@ -484,14 +481,14 @@ pub(super) async fn prefetch(inner: &'static Inner, version: &Version, entries: 
     let pieces: Vec<Piece> = entries.iter().flat_map(|entry| entry.pieces.iter().copied()).collect();
     let need = || inner.store.borrow().need(&pieces);
     let shell = sorted::sort(pieces.iter().map(|piece| piece.digest).collect());
-    inner.store.borrow_mut().prepare(shell.clone());
+    inner.store.borrow_mut().prepare(number, shell.clone(), &inner.under_way());
     if shell.is_empty() {
         return Ok(shell);
     }
     let (room, refused) = (inner.measure_room().await, inner.site.borrow().refused);
     match need().plan(room, refused, js::unix_time()) {
         Plan::TooLarge => {
-            inner.store.borrow_mut().prepare(Vec::new());
+            inner.store.borrow_mut().prepare(number, Vec::new(), &inner.under_way());
             let (bytes, budget) = (need().whole, room.budget);
             inner.note_error(&format!(
                 "the files to fetch ahead have {bytes} bytes, and the browser gives {budget}: they are not fetched ahead"
@@ -500,7 +497,6 @@ pub(super) async fn prefetch(inner: &'static Inner, version: &Version, entries: 
         }
         Plan::Fetch => {
             fetch_all(inner, entries, number).await?;
-            let room = inner.measure_room().await;
             let refused = need().tried(room, refused, js::unix_time());
             inner.site.borrow_mut().refused = refused;
             if refused.is_none() {

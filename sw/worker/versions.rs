@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use futures::channel::oneshot;
 use js_sys::Promise;
 use peerage::digest::Digest;
 use peerage::manifest::{BadRoot, Entry, Index, Label, Root, Shard};
@@ -45,6 +46,14 @@ enum Fetched {
     Nothing,
     /// There is none any more.
     Gone,
+}
+
+/// A version that is being taken up.
+pub(super) struct Taking {
+    root: Rc<Verified<SignedRoot>>,
+    word: Word,
+    /// Others who wait for its end.
+    waiting: Vec<oneshot::Sender<()>>,
 }
 
 /// How long the origin may take over a root or a link, which are small: one that falls silent in the middle must not keep
@@ -232,18 +241,41 @@ impl Inner {
     }
 
     /// Gets what makes a version whole, then switches to it; `word`: whose word it is that it is the newest. Where that is
-    /// under way it ends at once.
+    /// under way it is waited for, and the origin's word counts there, too.
     async fn take_up(&'static self, root: Rc<Verified<SignedRoot>>, word: Word) -> Js<()> {
-        let text = Some(root.text.clone());
-        if self.taking.replace(text.clone()) == text {
-            return Ok(());
+        let under_way =
+            self.taking.borrow_mut().iter_mut().find(|taking| taking.root.text == root.text).map(|taking| {
+                if word == Word::Origin {
+                    taking.word = word;
+                }
+                let (waiting, end) = oneshot::channel();
+                taking.waiting.push(waiting);
+                end
+            });
+        if let Some(end) = under_way {
+            // It comes when the senders are dropped.
+            let _ = end.await;
+            let site = self.site.borrow();
+            let is_done = site.is_late(&root.root) || site.current == Some(root.root.version);
+            return if is_done { Ok(()) } else { Err(js::error("it could not be fetched")) };
         }
-        let end = self.take_up_once(root, word).await;
-        self.taking.take();
+        self.taking.borrow_mut().push(Taking { root: root.clone(), word, waiting: Vec::new() });
+        let end = self.take_up_once(root.clone()).await;
+        self.taking.borrow_mut().retain(|taking| taking.root.text != root.text);
         end
     }
 
-    async fn take_up_once(&'static self, root: Rc<Verified<SignedRoot>>, word: Word) -> Js<()> {
+    /// The versions that are being taken up.
+    pub(super) fn under_way(&self) -> Vec<u64> {
+        self.taking.borrow().iter().map(|taking| taking.root.root.version).collect()
+    }
+
+    /// Whether the origin has not said yet that a version which is being taken up is the newest.
+    fn is_hearsay(&self, root: &SignedRoot) -> bool {
+        self.taking.borrow().iter().any(|taking| taking.root.text == root.text && taking.word == Word::Peer)
+    }
+
+    async fn take_up_once(&'static self, root: Rc<Verified<SignedRoot>>) -> Js<()> {
         if self.current().is_some() {
             self.site.borrow_mut().updating = true;
             js::spawn(self.write_memory());
@@ -262,7 +294,8 @@ impl Inner {
         }
         let Root { version: number, .. } = version.root.root;
         let shell = super::files::prefetch(self, &version, precache).await?;
-        let is_over = |site: &Site| site.is_late(&version.root.root) || word == Word::Peer && !site.suffices(true);
+        let is_over =
+            |site: &Site| site.is_late(&version.root.root) || self.is_hearsay(&version.root) && !site.suffices(true);
         if is_over(&self.site.borrow()) {
             return Ok(());
         }
@@ -272,7 +305,9 @@ impl Inner {
         if self.site.borrow().current != Some(number) {
             return Ok(());
         }
-        self.store.borrow_mut().switch(&shell);
+        // This one has come to its end, and any older one.
+        self.taking.borrow_mut().retain(|taking| taking.root.root.version > number);
+        self.store.borrow_mut().switch(&shell, &self.under_way());
         self.cool();
         self.save_soon();
         self.link.tell_root(self);

@@ -116,6 +116,53 @@ story('whatever is killed in the middle of an update, what opens is one whole ve
   stage.report(`${KILLS} kills: ${JSON.stringify(counted)}`);
 }, { timeout: 240_000 + KILLS * 20_000 });
 
+story('of two releases within moments the newer one is opened, whole, and a tab of before stays what it was', async (stage, kind) => {
+  const site = await stage.site(release(1), { config: CONFIG });
+  const front = await stage.front(await stage.serve(site));
+  const visitor = await stage.visitor(kind);
+  await visitor.enter(front.url);
+  assert.equal(await releaseOf(visitor, everything, 'at first'), 1);
+  const old = visitor.page;
+
+  // The second release is on its way, and half of its shell there, when the third takes its place at the origin.
+  let go;
+  const published = new Promise(resolve => { go = resolve; });
+  site.write(release(2));
+  await site.publish({ config: CONFIG });
+  front.seen.clear();
+  const asked = half => half.filter(name => front.requests(`/${name}`) > 0).length;
+  const [early, late] = [shell.slice(0, SHELL / 2), shell.slice(SHELL / 2)];
+  const rules = late.map(name => front.when(`/${name}`, async (_, __, pass) => {
+    await published;
+    pass();
+  }));
+  const tab = await visitor.newTab(front.url);
+  await until('half of the second release to be here', () => asked(early) === early.length && asked(late) > 0);
+  site.write(release(3));
+  const { version } = await site.publish({ config: CONFIG });
+  assert.equal(await releaseOf(visitor, early, 'while both are on their way'), 1);
+  go();
+  const seen = [];
+  await until('the third release', async () => {
+    await visitor.goto(front.url);
+    seen.push(await releaseOf(visitor, everything, 'meanwhile').catch(error => error));
+    return seen.at(-1) === 3 || seen.at(-1) instanceof Error;
+  });
+  stage.report(`opened meanwhile: ${seen}`);
+  assert.equal(seen.at(-1), 3);
+  assert.deepEqual(seen, seen.toSorted(), 'none after a newer one');
+  assert.equal((await visitor.stats()).version, version);
+  for (const rule of rules) rule();
+
+  front.when(/./, (_, response) => response.destroy());
+  await visitor.stopWorker();
+  await visitor.goto(front.url);
+  assert.equal(await releaseOf(visitor, shell, 'the new one, offline'), 3);
+  visitor.page = old;
+  assert.equal(await releaseOf(visitor, everything, 'the tab of before, offline'), 1);
+  await tab.close();
+});
+
 const PARTS = 8;
 const HANGING = 2;
 

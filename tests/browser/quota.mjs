@@ -118,4 +118,20 @@ story('what makes a version whole stays, whatever else comes, and an update that
   await again();
   assert.equal(await visitor.page.title(), 'Release 2');
   assert.deepEqual(site.differences(await visitor.take(urls(shell)), origin.url), [], 'the new version, whole, without the origin');
+
+  // Other files push out what made the older version whole, and nothing that makes this one whole.
+  origin = await stage.serve(site, { port: origin.port });
+  assert.deepEqual(site.differences(await visitor.take(urls(levels)), origin.url), []);
+  const keeps = number => visitor.page.evaluate(async starts => {
+    const text = bytes => new TextDecoder('latin1').decode(bytes);
+    const cache = await caches.open((await caches.keys()).find(name => name.startsWith('peerage:')));
+    const kept = starts.map(() => false);
+    for (const { url } of await cache.keys()) {
+      if (!/\/store\/[0-9a-f]{16}$/.test(url)) continue;
+      const segment = text(await (await cache.match(url)).arrayBuffer());
+      for (const [at, start] of starts.entries()) kept[at] ||= segment.includes(text(new Uint8Array(start)));
+    }
+    return kept;
+  }, shell.map(name => [...release(number)[name].subarray(0, 16)]));
+  assert.deepEqual([await keeps(1), await keeps(2)], [shell.map(() => false), shell.map(() => true)]);
 });
