@@ -85,7 +85,7 @@ story('what is held of a large site is taken ahead, by a worker that was stopped
   const origin = await stage.serve(site);
   const page = name(3, 7), size = 40_000;
   const url = site.url(origin.url, page);
-  const others = Array.from({ length: 40 }, (_, i) => site.url(origin.url, name(3, 20 + i)));
+  const others = Array.from({ length: 90 }, (_, i) => site.url(origin.url, name(3, 20 + i)));
   const [first, second, third] = await Promise.all([kinds.at(-1), ...kinds, ...kinds].slice(0, 3).map(kind => stage.visitor(kind)));
   for (const visitor of [first, second, third]) {
     await visitor.enter(origin.url);
@@ -118,17 +118,20 @@ story('what is held of a large site is taken ahead, by a worker that was stopped
   assert.ok((await third.stats()).bytes.peer - taken[1] < size, 'who does not hold it has not taken it');
 
   // What the owner no longer shares a neighbour gives to nobody, not even to a tab of the version that shared it.
-  const held = async () => (await third.inspect()).neighbours.reduce((sum, { have }) => sum + have, 0);
-  const take = async asked => {
+  const comesFromPeer = async () => {
+    const asked = others.pop();
     assert.deepEqual(site.differences(await third.take([asked]), origin.url), []);
-    return (await third.explain(asked)).bytes;
+    return (await third.explain(asked)).bytes.peer > 0;
   };
-  await until('a page to come from a neighbour', async () => (await take(others.pop())).peer > 0);
-  const shared = await held();
+  await until('a page to come from a neighbour', comesFromPeer);
   const last = await site.publish({ config: `${config}exclude = ["wiki/003/**"]\n[cache]\ninclude = ["wiki/003/**"]\n` });
   await first.page.reload();
   await first.ready();
   await until('who holds the pages to know', async () => (await second.stats()).version === last.version);
-  await until('its neighbours to be told', async () => shared - await held() > others.length / 2);
-  assert.equal((await take(others[0])).peer, 0);
+  // On a busy machine the origin may be asked for one or another that a neighbour has.
+  let inARow = 0;
+  await until('no page to come from a neighbour any more', async () => {
+    inARow = await comesFromPeer() ? 0 : inARow + 1;
+    return inARow === 8;
+  }, { every: 200 });
 }, { over: [EACH.flat()] });
