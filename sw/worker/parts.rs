@@ -7,6 +7,7 @@ use peerage::digest::Digest;
 use peerage::manifest::{
     Child, Entry, Index, Label, MAX_DELTA_BYTES, MAX_PAGE_BYTES, MAX_SHARD_BYTES, Piece, Root, Shard,
 };
+use peerage::parts;
 use peerage::sorted;
 use peerage::transfer::Fault;
 use peerage::verify::{self, Verified};
@@ -22,14 +23,6 @@ const WHOLE_SHARDS: usize = 64;
 
 /// No more bytes than about this are made by deltas at a time.
 const MADE: u64 = 4 << 20;
-
-/// Where parts of the manifest lie.
-const PARTS: [&str; 3] = ["index", "shard", "delta"];
-
-/// Site-relative URL of a part of the manifest.
-fn part_path(kind: &str, digest: &Digest) -> String {
-    ["peerage/", kind, "/", &digest.hex()].concat()
-}
 
 /// What pages lead to, sorted.
 fn digests(pages: &[Rc<Verified<Index>>]) -> Vec<Digest> {
@@ -65,13 +58,15 @@ impl Inner {
                 break;
             }
             for kind in ["index", "shard"] {
-                let Some(source) = self.cache.read(&self.url(&part_path(kind, &patch.source))).await else { continue };
+                let Some(source) = self.cache.read(&self.url(&parts::path(kind, &patch.source))).await else {
+                    continue;
+                };
                 let Some(target) = patch.apply(&source.to_vec()) else { break };
                 let body = Uint8Array::from(&target[..]);
                 let found = js::sha256(&body).await?;
                 if let Some(body) = made.add(patch.target, body, found) {
                     // What can't be kept is fetched when it is needed.
-                    let _ = self.cache.write(&self.url(&part_path(kind, &found)), &body).await;
+                    let _ = self.cache.write(&self.url(&parts::path(kind, &found)), &body).await;
                 }
                 break;
             }
@@ -141,7 +136,7 @@ impl Inner {
     }
 
     async fn is_here(&self, kind: &str, child: &Child) -> bool {
-        self.cache.read(&self.url(&part_path(kind, &child.digest))).await.is_some()
+        self.cache.read(&self.url(&parts::path(kind, &child.digest))).await.is_some()
     }
 
     /// The entry of a path in a version.
@@ -207,7 +202,7 @@ impl Inner {
         if len as usize > most {
             return Err(js::error(&format!("a part of the manifest of {len} bytes is too large")));
         }
-        let path = part_path(kind, &want);
+        let path = parts::path(kind, &want);
         let url = self.url(&path);
         if let Some(bytes) = self.cache.read(&url).await
             && check(bytes.to_vec(), js::sha256(&bytes).await?).is_ok()
@@ -275,9 +270,7 @@ impl Inner {
                 return;
             }
             let relative = url.strip_prefix(&self.scope).unwrap_or_default();
-            let is_part = PARTS.iter().any(|kind| relative.starts_with(&["peerage/", kind, "/"].concat()));
-            let is_old_wasm = activates && relative.ends_with(".wasm") && relative != self.constants.wasm;
-            if (is_part && !keep.iter().any(|path| path == relative)) || is_old_wasm {
+            if parts::is_useless(relative, &keep, activates.then_some(&self.constants.wasm)) {
                 self.cache.delete(&url).await;
             }
         }
@@ -289,19 +282,19 @@ impl Inner {
         let mut keep = Vec::new();
         for number in numbers {
             let version = self.version(number).await.ok_or_else(|| js::error("a version in use cannot be read"))?;
-            keep.push(part_path("index", &version.root.root.index));
+            keep.push(parts::path("index", &version.root.root.index));
             let mut pages = vec![version.top.clone()];
             while let Some(page) = pages.pop() {
                 for child in page.children() {
                     if page.level() == 0 {
-                        keep.push(part_path("shard", &child.digest));
+                        keep.push(parts::path("shard", &child.digest));
                         continue;
                     }
                     // What lies below a page that is not here is not here either.
                     if self.is_here("index", &child).await {
                         pages.push(self.child_page(&version, &child).await?);
                     }
-                    keep.push(part_path("index", &child.digest));
+                    keep.push(parts::path("index", &child.digest));
                 }
             }
         }
