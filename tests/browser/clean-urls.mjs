@@ -47,7 +47,7 @@ story('with clean URLs a page cannot tell Peerage from the origin', async (stage
   for (const state of ['cold', 'warm', 'offline']) {
     if (state === 'offline') await front.stop();
     const list = state === 'cold' ? cases : state === 'warm' ? listed.filter(one => one.page === undefined) : listed;
-    found.push(...compare({ state, kind, direct, behind: await observe(visitor, front.url, list, extra), everywhere: EVERYWHERE, used: new Set() }));
+    found.push(...compare({ state, kind, direct, behind: await observe(visitor, front.url, list, extra), everywhere: EVERYWHERE }));
     asked[state] = front.requests(`/${folderOf(cases[0])}/about`);
   }
   assert.ok(found.length === 0, readable(found));

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { compare, enterLab, EVERYWHERE, folderOf, observe, readable, siteOf } from './lib/differential.mjs';
+import { addServers, compare, enterLab, EVERYWHERE, folderOf, observe, readable, siteOf, unused } from './lib/differential.mjs';
 import { png } from './lib/media.mjs';
 import { served } from './lib/peerage.mjs';
 import { html, many, randomBytes, writeFiles } from './lib/site.mjs';
@@ -70,14 +70,16 @@ story('files on the site\'s CDN are verified, kept and shared, and refused where
 const small = name => base => ({ [name]: `${name} in ${base}\n` });
 const at = (name, file, more = {}) => ({ name, files: small(file), run: `(lab, base, { cdn }) => lab.look(cdn + base.slice(1) + '${file}')`, ...more });
 const READABLE = { reason: 'a file that the origin signed is one that the page may read' };
+/** As a host answers that lets no other site read its files. */
+const CLOSED = (_, __, pass) => pass(({ headers: { 'access-control-allow-origin': allowed, ...headers }, ...answer }) => ({ ...answer, headers }));
 const NO_NAME = { reason: 'Chromium has one line for what a worker could not fetch, Firefox other words' };
-/** What no worker can hide of an answer from elsewhere. */
-const ELSEWHERE = {
-  ...EVERYWHERE,
+/** What no worker can hide of an answer from elsewhere, besides that of any. */
+const OF_ANOTHER_HOST = {
   type: 'a response that a worker made is of its own page',
   ...Object.fromEntries(['accept-ranges', 'content-range'].map(name => [`headers.${name}`, 'a header that another host need not let the page read, and Peerage knows'])),
   ordered: { reason: 'the moments of another host\'s answer are not told of what a worker made', kinds: ['firefox'] },
 };
+const ELSEWHERE = { ...EVERYWHERE, ...OF_ANOTHER_HOST };
 
 const cases = [
   at('a file', 'data.txt'),
@@ -134,6 +136,15 @@ const cases = [
       return [await lab.element('img', { src, crossorigin: '' }, look), await lab.element('img', { src }, look)];
     },
   },
+  {
+    name: 'a file of a host that lets no other site read it', needs: 'network', again: true, server: { 'script.js': CLOSED, 'data.txt': CLOSED },
+    files: base => ({ 'script.js': `window.seen = ${JSON.stringify(base)};`, 'data.txt': base }), differs: { console: NO_NAME },
+    run: async (lab, base, { cdn }) => {
+      const at = `${cdn}${base.slice(1)}`;
+      delete window.seen;
+      return [await lab.look(`${at}data.txt`), await lab.look(`${at}data.txt`, { mode: 'no-cors' }), await lab.element('script', { src: `${at}script.js` }, () => ({ seen: window.seen }))];
+    },
+  },
   at('a worker', 'worker.js', { run: (lab, base, { cdn }) => lab.worker(`${cdn}${base.slice(1)}worker.js`) }),
 ].map(one => ({ ...one, theme: 'assets' }));
 
@@ -146,20 +157,27 @@ story('a page cannot tell a verified file of another host from that host\'s own'
   const cdnFront = await stage.front(cdn);
   const site = await stage.site({ 'index.html': html('Home'), 'lab.html': html('Lab', '', ''), 'favicon.ico': '', ...files }, { config: `[cross_origin]\n"${cdnFront.url}assets/" = "assets"\n` });
   const origin = await stage.serve(site);
+  addServers(cdnFront, cases);
   const [plain, front] = [await stage.front(origin), await stage.front(origin)];
   const visitor = await stage.visitor(kind);
   const extra = { cdn: cdnFront.url };
   const direct = await observe(visitor, plain.url, cases, extra);
   await enterLab(visitor, front.url);
   const found = [];
+  const used = new Set();
   const asked = {};
   for (const state of ['cold', 'warm', 'offline']) {
     if (state === 'offline') await Promise.all([front.stop(), cdnFront.stop()]);
     const before = cdnFront.requests(`/${folderOf(cases[0])}/data.txt`);
-    const list = state === 'cold' ? cases : cases.filter(({ needs }) => needs !== 'network');
-    found.push(...compare({ state, kind, direct, behind: await observe(visitor, front.url, list, extra), everywhere: ELSEWHERE, used: new Set() }));
+    const list = state === 'cold' ? cases : cases.filter(({ needs, again }) => needs !== 'network' || (again && state === 'warm'));
+    found.push(...compare({ state, kind, direct, behind: await observe(visitor, front.url, list, extra), everywhere: ELSEWHERE, used }));
     asked[state] = cdnFront.requests(`/${folderOf(cases[0])}/data.txt`) - before;
   }
+  found.push(...unused(OF_ANOTHER_HOST, used, kind));
   assert.ok(found.length === 0, readable(found));
+  const closed = cases.find(({ again }) => again);
+  const times = name => cdnFront.requests(`/${folderOf(closed)}/${name}`);
+  // Straight from there data.txt is asked for twice and script.js once; the first time the worker asks ahead of the page.
+  assert.deepEqual([times('data.txt'), times('script.js')], [2 + 3 + 2, 1 + 1 + 1], 'a host that lets no other site read is not asked twice for each file');
   assert.deepEqual(asked, { cold: 1, warm: 0, offline: 0 }, 'a file is asked for once');
 });

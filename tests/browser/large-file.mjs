@@ -2,6 +2,7 @@
 // (docs/differences.md).
 import assert from 'node:assert/strict';
 import { appendFileSync, readFileSync, readdirSync } from 'node:fs';
+import { served } from './lib/peerage.mjs';
 import { randomBytes } from './lib/site.mjs';
 import { story } from './lib/story.mjs';
 import { until } from './lib/wait.mjs';
@@ -65,20 +66,28 @@ story('a file of 1 GiB is streamed in bounded memory, or left to the network whe
   const before = resident(leader);
   let most = before;
   const film = site.url(origin.url, 'film.bin');
-  const from = performance.now();
-  await startReading(visitor, film);
-  await until('all of it', async () => {
-    most = Math.max(most, resident(leader));
-    return visitor.page.evaluate(() => window.reading.state !== 'reading');
-  }, { every: 100 });
-  const reading = await visitor.page.evaluate(() => window.reading);
-  stage.report(`${Math.round((performance.now() - from) / 1000)} s; ${Math.round(before / 2 ** 20)} MiB before, ${Math.round(most / 2 ** 20)} MiB at most`);
-  assert.deepEqual([reading.state, reading.size], ['whole', size]);
-  assert.deepEqual(reading.samples, samples);
-  assert.equal(reading.listed, kind === 'chromium', 'who answered');
+  const readAll = async from => {
+    const began = performance.now();
+    await startReading(visitor, film);
+    await until('all of it', async () => {
+      most = Math.max(most, resident(leader));
+      return visitor.page.evaluate(() => window.reading.state !== 'reading');
+    }, { every: 100 });
+    const reading = await visitor.page.evaluate(() => window.reading);
+    stage.report(`from ${from}: ${Math.round((performance.now() - began) / 1000)} s; ${Math.round(before / 2 ** 20)} MiB before, ${Math.round(most / 2 ** 20)} MiB at most`);
+    assert.deepEqual([reading.state, reading.size], ['whole', size]);
+    assert.deepEqual(reading.samples, samples);
+    assert.equal(reading.listed, kind === 'chromium', 'who answered');
+  };
+  await readAll('the origin');
   // Firefox itself holds what a page reads from the network, with a worker twice.
   if (kind !== 'chromium') return;
   assert.ok(most - before < GROWTH, `${most - before} bytes more than before`);
+
+  const sent = await origin.counters();
+  await readAll('the cache');
+  assert.ok(most - before < GROWTH, `${most - before} bytes more than before, from the cache`);
+  assert.ok(served(sent, await origin.counters(), name => name.endsWith('film.bin')).bytes < size / 100, 'the cache has it');
 
   const end = await visitor.take([film], { init: { headers: { range: `bytes=${size - 1000}-` } } });
   assert.deepEqual([end[0].status, end[0].size], [206, 1000]);

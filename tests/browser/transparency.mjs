@@ -29,7 +29,7 @@ story('an answer says which request it was, and what it consisted of can be aske
 });
 
 story('with only the one line in the page the worker adds its script, and nothing else, to a document', async (stage, kind) => {
-  const site = await stage.site({ ...files, 'own.html': html('Own', '', '<script src="peerage/page.js" async></script>') });
+  const site = await stage.site({ ...files, 'own.html': html('Own', '', '<script src="peerage/page.js" async></script>'), 'strict.html': html('Strict', '', `<meta http-equiv="Content-Security-Policy" content="script-src 'nonce-abc'">`) });
   const origin = await stage.serve(site);
   const visitor = await stage.visitor(kind);
   await visitor.enter(origin.url);
@@ -41,6 +41,10 @@ story('with only the one line in the page the worker adds its script, and nothin
   await visitor.goto(site.url(origin.url, 'folder/'));
   await visitor.ready();
   assert.equal(await visitor.page.evaluate(() => document.title), 'Folder');
+  await visitor.goto(site.url(origin.url, 'strict.html'));
+  assert.equal(await scripts(), 0, 'where a policy would block it, it is not added');
+  await visitor.goto(site.url(origin.url, 'peerage/inspector'));
+  await visitor.wait('the owner to be told', () => document.getElementById('errors').textContent.includes('page.js is not added to strict.html: blocked by a Content-Security-Policy in a meta element'));
 
   const without = await stage.site(files, { config: '[policy]\ninject = false\n' });
   const other = await stage.serve(without);

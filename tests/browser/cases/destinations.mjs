@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { png, wasm, wav, webm } from '../lib/media.mjs';
 import { randomBytes } from '../lib/site.mjs';
+import { until } from '../lib/wait.mjs';
 
 const font = readFileSync(fileURLToPath(new URL('../../node_modules/pdfjs-dist/standard_fonts/LiberationSans-Regular.ttf', import.meta.url)));
 const page = (title, body = '', head = '') => `<!doctype html><html lang="en"><head><meta charset="utf-8"><link rel="icon" href="data:,"><title>${title}</title>${head}</head><body><p>This is ${title}.</p>${body}</body></html>`;
@@ -281,6 +282,7 @@ export default [
     name: 'web manifest', files: base => ({ 'page.html': page(base, '', '<link rel="manifest" href="site.webmanifest">'), 'site.webmanifest': JSON.stringify({ name: base, start_url: '.', display: 'standalone' }) }),
     page: 'page.html',
     drive: async visitor => {
+      // No protocol tells what Firefox makes of a manifest, which it fetches for an installed application only.
       if (visitor.kind !== 'chromium') return null;
       const session = await visitor.page.createCDPSession();
       const { url, data, errors } = await session.send('Page.getAppManifest');
@@ -316,6 +318,44 @@ export default [
       await visitor.page.evaluate(() => { setTimeout(() => document.querySelector('a').click()); });
       await visitor.wait('the next page', () => document.title.startsWith('next of') && document.readyState === 'complete');
       return visitor.page.evaluate(() => ({ title: document.title, referrer: document.referrer, type: performance.getEntriesByType('navigation')[0].type }));
+    },
+  },
+  {
+    // Firefox knows no speculation rules: there the link is followed as any.
+    name: 'speculation rules that prerender', differs: { referrer: { reason: 'as of any document that a worker answers', kinds: ['firefox'], sometimes: true } }, files: base => ({
+      'page.html': page(base, '<a href="next.html">next</a>', '<script type="speculationrules">{"prerender": [{"urls": ["next.html"], "eagerness": "immediate"}]}</script>'),
+      // Channels and locks of a prerendered page wait until it is shown; what it stores doesn't.
+      'next.html': page(`next of ${base}`, `<script src="part.js"></script><script>
+        const key = new URL('.', location).pathname, before = document.prerendering ?? false;
+        const fetched = fetch('data.bin').then(async response => (await response.arrayBuffer()).byteLength);
+        fetched.then(() => { if (before) localStorage.setItem(key + 'prerendered', 'yes'); });
+        const shown = before ? new Promise(resolve => { document.onprerenderingchange = resolve; }) : null;
+        Promise.all([fetched, shown]).then(([fetched]) => {
+          const [{ type, activationStart = 0 }] = performance.getEntriesByType('navigation');
+          localStorage.setItem(key + 'shown', JSON.stringify({ title: document.title, referrer: document.referrer, type, activated: activationStart > 0, before, part: window.part, fetched }));
+        });
+      </script>`), 'part.js': `window.part = ${JSON.stringify(base)};`, 'data.bin': 30_000,
+    }),
+    page: 'page.html',
+    // In a tab without a debugger that is told of service workers: in one that is, Chromium prerenders nothing.
+    drive: async visitor => {
+      const tab = await visitor.running.context.newPage();
+      await tab.goto(visitor.page.url());
+      const stored = async what => {
+        let value = null;
+        await until(`the next page to be ${what}`, async () => {
+          value = await visitor.page.evaluate(wanted => localStorage.getItem(new URL('.', location).pathname + wanted), what);
+          return value !== null;
+        }, { deadline: 10_000 });
+        return value;
+      };
+      if (visitor.kind === 'chromium') await stored('prerendered');
+      await tab.evaluate(() => { setTimeout(() => document.querySelector('a').click()); });
+      const seen = JSON.parse(await stored('shown'));
+      await visitor.page.evaluate(() => { localStorage.clear(); });
+      await tab.close();
+      if (seen.activated !== (visitor.kind === 'chromium')) throw new Error(`prerendered: ${JSON.stringify(seen)}`);
+      return seen;
     },
   },
 ];

@@ -3,6 +3,7 @@ const page = (title, body = '', head = '') => `<!doctype html><html lang="en"><h
 const signed = (name, headers, file = 'data.txt', more = {}) => ({
   name, files: base => ({ [file]: `${file} in ${base}\n` }), headers: { [file]: headers }, run: `(lab, base) => lab.look(base + '${file}')`, ...more,
 });
+const INJECTED = { injected: true }, NOT_INJECTED = { injected: false };
 const ISOLATED = { 'Cross-Origin-Opener-Policy': 'same-origin', 'Cross-Origin-Embedder-Policy': 'require-corp' };
 /** What the policy of the document lets it do. */
 const POLICY = `async (lab, base) => {
@@ -44,28 +45,31 @@ export default [
     headers: { 'page.html': { 'Content-Type': 'text/html; charset=iso-8859-1' } }, page: 'page.html',
   },
   { name: 'a page as plain text', files: base => ({ 'page.html': page(base) }), headers: { 'page.html': { 'Content-Type': 'text/plain; charset=utf-8' } }, page: 'page.html' },
-  policy('no policy', null),
-  policy('CSP that allows own scripts', "default-src 'self'; script-src 'self' 'nonce-abc'; img-src data:"),
-  policy('CSP that blocks page.js by nonces', "default-src 'self'; script-src 'nonce-abc'"),
-  policy('CSP with strict-dynamic', "script-src 'self' 'nonce-abc' 'strict-dynamic'"),
-  policy('CSP default-src none', "default-src 'none'"),
-  policy('CSP connect-src none', "connect-src 'none'"),
+  policy('no policy', null, INJECTED),
+  policy('CSP that allows own scripts', "default-src 'self'; script-src 'self' 'nonce-abc'; img-src data:", INJECTED),
+  policy('CSP that blocks page.js by nonces', "default-src 'self'; script-src 'nonce-abc'", NOT_INJECTED),
+  policy('CSP with strict-dynamic', "script-src 'self' 'nonce-abc' 'strict-dynamic'", NOT_INJECTED),
+  policy('CSP default-src none', "default-src 'none'", NOT_INJECTED),
+  policy('CSP connect-src none', "connect-src 'none'", INJECTED),
   policy('CSP sandbox', 'sandbox allow-scripts', {
+    ...NOT_INJECTED,
     run: lab => lab.inside(window), differs: { console: { reason: 'what a document of no origin loads is shown to no worker: offline it fails', states: ['offline'], kinds: ['chromium'] } },
   }),
-  policy('CSP sandbox with own origin', 'sandbox allow-scripts allow-same-origin'),
-  policy('CSP that wants trusted types', "require-trusted-types-for 'script'; trusted-types default", { run: async lab => {
+  policy('CSP sandbox with own origin', 'sandbox allow-scripts allow-same-origin', INJECTED),
+  policy('CSP that wants trusted types', "require-trusted-types-for 'script'; trusted-types default", { ...NOT_INJECTED, run: async lab => {
     const set = (() => { try { document.createElement('p').innerHTML = 'x'; return 'set'; } catch (error) { return error.name; } })();
     await lab.pause(50);
     return { ...await lab.inside(window), set };
   } }),
-  policy('CSP in a meta element', null, {}, `<meta http-equiv="Content-Security-Policy" content="script-src 'nonce-abc'">`),
+  policy('CSP in a meta element', null, NOT_INJECTED, `<meta http-equiv="Content-Security-Policy" content="script-src 'nonce-abc'">`),
   policy('CSP that only reports', null, {
+    ...NOT_INJECTED,
     differs: Object.fromEntries(['violations', 'console'].map(field => [field, { reason: 'Chromium reports once more when a worker has answered, Firefox when it looks for a newer worker', sometimes: true }])),
     headers: { 'page.html': { 'Content-Security-Policy-Report-Only': "script-src 'nonce-abc'" } },
   }),
-  policy('CSP of two lines', "script-src 'self' 'nonce-abc', script-src 'nonce-abc'"),
+  policy('CSP of two lines', "script-src 'self' 'nonce-abc', script-src 'nonce-abc'", NOT_INJECTED),
   ...['Integrity-Policy', 'Integrity-Policy-Report-Only'].map(name => policy(name, null, {
+    ...NOT_INJECTED,
     differs: name.endsWith('Only') ? { reports: { reason: 'Chromium reports once more when a worker has answered', kinds: ['chromium'] } } : {},
     headers: { 'page.html': { [name]: 'blocked-destinations=(script)' } },
     run: async lab => {
@@ -82,7 +86,7 @@ export default [
     },
   })),
   {
-    name: 'an isolated page with SharedArrayBuffer', page: 'page.html',
+    name: 'an isolated page with SharedArrayBuffer', page: 'page.html', ...INJECTED,
     files: base => ({ 'page.html': page(base), 'worker.js': 'onmessage = ({ data }) => { new Int32Array(data)[0] = 7; postMessage(self.crossOriginIsolated); };', 'inner.html': page(`inner ${base}`), 'image.txt': base }),
     headers: { 'page.html': ISOLATED, 'inner.html': ISOLATED, 'worker.js': { 'Cross-Origin-Embedder-Policy': 'require-corp' } },
     run: async lab => {
@@ -117,6 +121,27 @@ export default [
     files: base => ({ 'page.html': page(base) }), headers: { 'page.html': { ...ISOLATED, 'Cross-Origin-Embedder-Policy': 'credentialless' } },
     run: async lab => ({ ...await lab.inside(window), shared: typeof SharedArrayBuffer }),
   },
+  ...[['same-origin', ISOLATED], ['same-origin', { 'Cross-Origin-Opener-Policy': 'same-origin' }], ['same-origin-allow-popups', { 'Cross-Origin-Opener-Policy': 'same-origin-allow-popups' }], ['none', {}]].map(([value, headers], at) => ({
+    name: `a window with Cross-Origin-Opener-Policy ${value}${at === 0 ? ', isolated' : ''}`, headers: { 'page.html': headers },
+    differs: value === 'none' ? {} : { referrer: { reason: 'Firefox forgets the referrer of a document that a worker answers and that gets a process of its own', kinds: ['firefox'] } },
+    files: base => ({ 'page.html': page(base, `<script>
+      const channel = new BroadcastChannel(${JSON.stringify(base)});
+      channel.onmessage = ({ data }) => data === 'end' && close();
+      channel.postMessage({ opener: opener !== null, name: window.name, isolated: crossOriginIsolated, referrer: document.referrer, length: history.length });
+    </script>`) }),
+    run: async (lab, base) => {
+      const channel = new BroadcastChannel(base);
+      const said = new Promise(resolve => { channel.onmessage = ({ data }) => resolve(data); });
+      const view = open(`${base}page.html`, 'lab-window');
+      const seen = { said: await lab.within(8000, said) };
+      // A window in a group of its own is as good as closed, when that is known here.
+      if (!seen.said.opener) for (let tries = 0; tries < 40 && !view.closed; tries++) await lab.pause(50);
+      Object.assign(seen, { closed: view.closed, reach: (() => { try { return view.document.title; } catch (error) { return error.name; } })() });
+      channel.postMessage('end');
+      channel.close();
+      return seen;
+    },
+  })),
   { name: 'X-Frame-Options', files: base => ({ 'page.html': page(base) }), headers: { 'page.html': { 'X-Frame-Options': 'DENY' } }, run: (lab, base) => lab.frame(`${base}page.html`, view => ({ blocked: (() => { try { return view.document.URL; } catch (error) { return error.name; } })() })) },
   { name: 'frame-ancestors', files: base => ({ 'page.html': page(base) }), headers: { 'page.html': { 'Content-Security-Policy': "frame-ancestors 'none'" } }, run: (lab, base) => lab.frame(`${base}page.html`, view => ({ blocked: (() => { try { return view.document.URL; } catch (error) { return error.name; } })() })) },
   {

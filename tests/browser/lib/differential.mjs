@@ -13,7 +13,9 @@
 //   needs     'network': the case is about what isn't listed, so it is not run offline or from peers.
 //   differs   `{field: reason}`: a difference that no worker can hide. It must be there, so that the note goes with it;
 //             `{field: {reason, states, kinds}}` for some states or browsers only; `sometimes` where it's a matter of time.
-//   requests  `{file, cold, warm}`: how many requests for the file reach the origin behind Peerage.
+//   requests  `{file, cold, warm}`: how many requests for the file reach the origin behind Peerage. Of a warm cache none at
+//             all reach it for what lies in the folder of a case that is listed (`withoutRequests`).
+//   injected  whether the document that `page` names has Peerage's script behind Peerage: true or false.
 import { setTimeout as pause } from 'node:timers/promises';
 import { defineLab } from './lab.mjs';
 import { PATIENCE, within } from './wait.mjs';
@@ -37,8 +39,19 @@ export const EVERYWHERE = {
   ...Object.fromEntries(['accept-ranges', 'content-length', 'vary'].map(name => [`headers.${name}`, { reason: NOT_SIGNED, states: ['peer'] }])),
   'progress.lengthComputable': { reason: NOT_SIGNED, states: ['peer'] },
   'progress.total': { reason: NOT_SIGNED, states: ['peer'] },
+  transferSize: { reason: 'what a worker answers counts as coming from a cache' },
+  nextHopProtocol: { reason: 'what a worker answers came by no protocol' },
+  workerStart: { reason: 'there is a worker' },
   decodedBodySize: { reason: 'Firefox counts no bytes of an answer of a worker', kinds: ['firefox'] },
 };
+
+/**
+ * Lines of the console that no worker can hide: that Firefox calls a request intercepted which failed, was given up, or was
+ * refused by the page; and what both say of a tracker that can't be reached.
+ */
+const LINES_OF_WORKERS = [/A ServiceWorker /, /\/peerage\/tracker/];
+/** Chromium's names for an error of the network, which a worker can't pass on. */
+const NAME_OF_ERROR = /net::ERR_\w+/;
 
 /** A case's folder in the site. */
 export function folderOf({ theme, name }) {
@@ -138,20 +151,17 @@ async function openOne(visitor, base, one, extra) {
     .catch(error => ({ error: error.message.split(' at ')[0] }));
   if (response?.error !== undefined) return { value: response, console: consoleSince(visitor, from) };
   await visitor.page.evaluate(defineLab);
+  const ours = await visitor.page.evaluate(() => document.querySelectorAll('script[src$="/peerage/page.js"]').length);
   const { value } = await runOne(visitor, base, one, extra, one.run ?? (lab => lab.inside(window)));
   if (one.drive) value.driven = await one.drive(visitor, extra).catch(error => ({ threw: error.message }));
-  return { value, console: consoleSince(visitor, from) };
+  return { value, ours, console: consoleSince(visitor, from) };
 }
 
-/**
- * The console's lines, in an order of their own: those of several processes come as they come. Left out is what no worker
- * can hide: that Firefox calls a request intercepted which failed, was given up, or was refused by the page; Chromium's
- * name for an error of the network, which a worker can't pass on; and what both say of a tracker that can't be reached.
- */
+/** The console's lines, in an order of their own: those of several processes come as they come. */
 function consoleSince(visitor, from) {
   return visitor.log.slice(from)
-    .filter(({ type, text }) => type !== 'worker' && !text.includes('/peerage/tracker') && !text.includes('A ServiceWorker '))
-    .map(({ type, text }) => `${type}: ${text.split('\n')[0].replace(/net::ERR_\w+/, 'a network error')}`).sort();
+    .filter(({ type, text }) => type !== 'worker' && !LINES_OF_WORKERS.some(line => line.test(text)))
+    .map(({ type, text }) => `${type}: ${text.split('\n')[0].replace(NAME_OF_ERROR, 'a network error')}`).sort();
 }
 
 /** Without what differs between two loads of any server: its port, the date. */
@@ -175,7 +185,7 @@ function flat(value, at = '', out = {}) {
  * Differences `[{case, state, field, direct, behind}]`, less those that the list names, for the case or `everywhere`; and
  * notes of the case that no longer apply. Those for everywhere that did are added to `used`.
  */
-export function compare({ state, kind, direct, behind, everywhere, used }) {
+export function compare({ state, kind, direct, behind, everywhere, used = new Set() }) {
   const found = [];
   const consoles = differingConsoles(direct, behind);
   for (const [one, wanted] of direct) {
@@ -184,8 +194,9 @@ export function compare({ state, kind, direct, behind, everywhere, used }) {
     const known = [...Object.entries(one.differs ?? {}), ...Object.entries(everywhere)].filter(([, note]) => (
       (note.states ?? STATES).includes(state) && (note.kinds ?? [kind]).includes(kind)));
     const hit = new Set();
+    if (one.injected !== undefined && actual.ours !== Number(one.injected)) found.push({ case: folderOf(one), state, field: 'ours', direct: Number(one.injected), behind: actual.ours });
     const differing = [...new Set([...Object.keys(wanted), ...Object.keys(actual)])]
-      .filter(field => !isConsole(field) && !Object.is(wanted[field], actual[field]))
+      .filter(field => field !== 'ours' && !isConsole(field) && !Object.is(wanted[field], actual[field]))
       .map(field => ({ field, direct: wanted[field], behind: actual[field] }));
     const { missing, added } = consoles.get(one);
     if (missing.length + added.length > 0) differing.push({ field: 'console', direct: missing, behind: added });
@@ -227,6 +238,12 @@ function differingConsoles(direct, behind) {
   });
   const [lacked, extra] = [all.flatMap(({ missing }) => missing), all.flatMap(({ added }) => added)];
   return new Map(all.map(({ one, missing, added }) => [one, { missing: less(missing, extra), added: less(added, lacked) }]));
+}
+
+/** Notes for everywhere that never applied, as differences: those of `used` did. */
+export function unused(everywhere, used, kind) {
+  return Object.entries(everywhere).filter(([field, { kinds = [kind] }]) => kinds.includes(kind) && !used.has(field))
+    .map(([field]) => ({ case: 'all', state: 'any', field, direct: 'equal', behind: 'equal, though the list says otherwise' }));
 }
 
 /** The differences as a person reads them: each once, with the cases and states that have it. */

@@ -14,7 +14,7 @@ export function defineLab() {
     pause: ms => new Promise(resolve => { setTimeout(resolve, ms); }),
     hash: async body => hex(await crypto.subtle.digest('SHA-256', body instanceof Blob ? await body.arrayBuffer() : body)).slice(0, 16),
 
-    /** What `PerformanceResourceTiming` tells of a URL, but for what no worker can hide. */
+    /** What `PerformanceResourceTiming` tells of a URL: of moments and bytes on the wire, which differ each time, whether there are any. */
     async timing(url) {
       const name = new URL(url, location.href);
       name.hash = '';
@@ -27,6 +27,7 @@ export function defineLab() {
       const last = entries.at(-1);
       return last === undefined ? 'no entry' : {
         initiatorType: last.initiatorType, responseStatus: last.responseStatus, decodedBodySize: last.decodedBodySize,
+        transferSize: last.transferSize > 0, nextHopProtocol: last.nextHopProtocol, workerStart: last.workerStart > 0, contentType: last.contentType ?? null, renderBlockingStatus: last.renderBlockingStatus ?? null,
         ordered: last.startTime <= last.fetchStart && last.fetchStart <= last.responseStart && last.responseStart <= last.responseEnd,
       };
     },
