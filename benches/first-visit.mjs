@@ -1,54 +1,32 @@
 // What the first visit, on which the worker installs, and a later one cost the page: time to `load`, and in Chromium the
-// main thread: what its tasks take in all, and what of them blocks (of each task longer than 50 ms what exceeds that).
+// main thread: what its tasks take in all, and what of them blocks (of each task longer than 50 ms what exceeds that); in both,
+// by how much more than 50 ms its frames came after one another.
 // Each pass is a visitor who was never here; all is served by the same plain server, without compression.
 // usage: node benches/first-visit.mjs [--runs=7]
 import { setTimeout as pause } from 'node:timers/promises';
 import { BROWSERS, rotated, RUNS, Table } from './measure.mjs';
 import { serve } from './server.mjs';
+import { CASES, visitedSites } from './visited.mjs';
 import { launch } from '../tests/browser/lib/browsers.mjs';
-import { publish } from '../tests/browser/lib/peerage.mjs';
-import { temporaryFolder } from '../tests/browser/lib/processes.mjs';
-import { randomBytes, REGISTER, writeFiles } from '../tests/browser/lib/site.mjs';
 import { within } from '../tests/browser/lib/wait.mjs';
 
-const SCRIPTS = 40, PICTURES = 20;
 /** How long after `load` the page is watched, in ms: the worker installs, the mesh has no consent. */
 const WATCHED = 2500;
 
-const CASES = {
-  'no worker': '',
-  'Peerage, registered in the page': REGISTER,
-  'Peerage, by page.js': '<script src="peerage/page.js" async></script>',
-};
-
-/** A page of 40 scripts of 10 KiB that do a little, and 20 pictures. */
-function makeSite(folder, head) {
-  const scripts = Array.from({ length: SCRIPTS }, (_, i) => `s/${i}.js`), pictures = Array.from({ length: PICTURES }, (_, i) => `p/${i}.svg`);
-  writeFiles(folder, {
-    'index.html': `<!doctype html><html lang="en"><meta charset="utf-8"><title>A visit</title><link rel="icon" href="data:,">${head}
-${scripts.map(name => `<script defer src="${name}"></script>`).join('\n')}
-${pictures.map(name => `<img src="${name}" width="20" height="20" alt="">`).join('\n')}`,
-  });
-  for (const name of scripts) {
-    const work = 'for (let i = 0, n = 0; i < 2e4; i++) window.sum = n += Math.sqrt(i); //';
-    writeFiles(folder, { [name]: work + randomBytes(7000, name).toString('base64') });
-  }
-  for (const name of pictures) writeFiles(folder, { [name]: `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 8 8"><circle cx="4" cy="4" r="4"/><!--${randomBytes(2000, name).toString('base64')}--></svg>` });
-}
-
-/** Opens the page in a new tab: `{load, tasks, blocked}` in ms. */
+/** Opens the page in a new tab: `{load, late, tasks, blocked}` in ms, the last two in Chromium. */
 async function visit(context, kind, url, worker) {
   const tab = await context.newPage();
   await tab.goto(url, { waitUntil: 'load' });
   await pause(WATCHED);
   const seen = await tab.evaluate(() => new Promise(resolve => {
     const [{ loadEventEnd: load }] = performance.getEntriesByType('navigation');
-    if (!PerformanceObserver.supportedEntryTypes.includes('longtask')) return resolve({ load });
+    const { late } = window;
+    if (!PerformanceObserver.supportedEntryTypes.includes('longtask')) return resolve({ load, late });
     let blocked = 0;
     const add = entries => { for (const { duration } of entries) blocked += duration - 50; };
     const observer = new PerformanceObserver(list => add(list.getEntries()));
     observer.observe({ type: 'longtask', buffered: true });
-    setTimeout(() => { add(observer.takeRecords()); resolve({ load, blocked }); }, 50);
+    setTimeout(() => { add(observer.takeRecords()); resolve({ load, late, blocked }); }, 50);
   }));
   if (kind === 'chromium') seen.tasks = (await tab.metrics()).TaskDuration * 1000;
   seen.controlled = await tab.evaluate(() => navigator.serviceWorker.controller !== null);
@@ -57,12 +35,7 @@ async function visit(context, kind, url, worker) {
   return seen;
 }
 
-const folders = {};
-for (const [name, head] of Object.entries(CASES)) {
-  folders[name] = temporaryFolder('site');
-  makeSite(folders[name], head);
-  if (head !== '') await publish(folders[name], temporaryFolder('beside'));
-}
+const folders = await visitedSites();
 
 const table = new Table();
 for (const kind of BROWSERS) {
@@ -74,10 +47,11 @@ for (const kind of BROWSERS) {
     for (const name of rotated(Object.keys(CASES), run + 1)) {
       const context = await running.browser.createBrowserContext();
       for (const when of ['first visit', 'later visit']) {
-        const { load, tasks, blocked, controlled } = await within(60_000, name, visit(context, kind, servers[name].url, name !== 'no worker'));
+        const { load, late, tasks, blocked, controlled } = await within(60_000, name, visit(context, kind, servers[name].url, name !== 'no worker'));
         if (when === 'later visit' && controlled !== (name !== 'no worker')) throw new Error(`${name}: ${controlled ? 'a' : 'no'} worker controls the page`);
         if (run < 0) continue;
         table.add(`${kind}: ${when}, load: ${name}`, load, 'ms');
+        table.add(`${kind}: ${when}, frames late: ${name}`, late, 'ms');
         if (tasks === undefined) continue;
         table.add(`${kind}: ${when}, tasks: ${name}`, tasks, 'ms');
         table.add(`${kind}: ${when}, blocked: ${name}`, blocked, 'ms');
@@ -87,7 +61,7 @@ for (const kind of BROWSERS) {
   }
   await running.close();
   for (const server of Object.values(servers)) server.stop();
-  for (const what of table.names(`${kind}: `, ': no worker').filter(what => !what.endsWith('blocked'))) {
+  for (const what of table.names(`${kind}: `, ': no worker').filter(what => !/blocked|late/.test(what))) {
     for (const name of Object.keys(CASES).slice(1)) table.addRatio(`${kind}: ${what}: ${name} / no worker`, `${kind}: ${what}: ${name}`, `${kind}: ${what}: no worker`, what === 'first visit, load' ? 1.05 : undefined);
   }
 }

@@ -255,6 +255,10 @@
     const files = [...paths.map((path) => below(SCOPE, path, search)), ...ELSEWHERE.map(([prefix]) => below(new URL(prefix), "*", search))];
     const contexts = [{ requestMode: "navigate" }, ...CONTEXTS.map((requestDestination) => ({ requestDestination }))];
     await event.addRoutes({ condition: { not: { or: [...contexts, ...files] } }, source: "network" });
+    // A document that can be listed waits for the worker. Else Chromium would ask the origin for it beside starting the worker
+    // (ServiceWorkerAutoPreload), each time, and throw that answer away.
+    const documents = files.map((file) => ({ ...file, requestMode: "navigate" }));
+    await event.addRoutes({ condition: { or: documents }, source: "fetch-event" });
   }
 
   async function install() {

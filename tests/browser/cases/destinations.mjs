@@ -34,7 +34,8 @@ const SEEK = `async element => {
 
 const SAID_ONCE = { reason: 'Firefox says once for a document that it refuses a module, and when it comes to it', kinds: ['firefox'], sometimes: true };
 const OWN_WORDS = { reason: 'Firefox calls an intercepted request failed in the place of saying which type it refuses', kinds: ['firefox'] };
-const NO_CLIENT = { reason: 'what object and embed load is shown to no worker: offline it fails', states: ['offline'] };
+const SHOWN_TO_NONE = 'what object and embed load is shown to no worker';
+const NO_CLIENT = { reason: `${SHOWN_TO_NONE}: offline it fails`, states: ['offline'] };
 
 export default [
   { name: 'document', files: base => ({ 'page.html': page(base) }), page: 'page.html' },
@@ -198,14 +199,14 @@ export default [
     },
   },
   {
-    name: 'SVG as an image and as an object', differs: { 'value.1': NO_CLIENT }, files: base => ({ 'image.svg': svg('shape', `<!-- ${base} -->`) }),
+    name: 'SVG as an image and as an object', asks: SHOWN_TO_NONE, differs: { 'value.1': NO_CLIENT }, files: base => ({ 'image.svg': svg('shape', `<!-- ${base} -->`) }),
     run: async (lab, base) => [
       await lab.element('img', { src: `${base}image.svg` }, image => ({ size: [image.naturalWidth, image.naturalHeight] })),
       await lab.element('object', { data: `${base}image.svg`, type: 'image/svg+xml' }, object => ({ root: object.contentDocument?.documentElement.nodeName, type: object.contentDocument?.contentType })),
     ],
   },
   {
-    name: 'object and embed', differs: { value: NO_CLIENT, console: { ...NO_CLIENT, kinds: ['chromium'] } }, files: base => ({ 'page.html': page(base), 'image.png': png(6, 7, [0, 1, 0], base) }),
+    name: 'object and embed', asks: SHOWN_TO_NONE, differs: { value: NO_CLIENT, console: { ...NO_CLIENT, kinds: ['chromium'] } }, files: base => ({ 'page.html': page(base), 'image.png': png(6, 7, [0, 1, 0], base) }),
     run: async (lab, base) => [
       await lab.element('object', { data: `${base}page.html`, type: 'text/html' }, object => lab.inside(object.contentWindow)),
       await lab.element('embed', { src: `${base}page.html`, type: 'text/html' }),

@@ -53,6 +53,7 @@ export default [
   policy('CSP connect-src none', "connect-src 'none'", INJECTED),
   policy('CSP sandbox', 'sandbox allow-scripts', {
     ...NOT_INJECTED,
+    asks: 'what a document of no origin loads is shown to no worker',
     run: lab => lab.inside(window), differs: { console: { reason: 'what a document of no origin loads is shown to no worker: offline it fails', states: ['offline'], kinds: ['chromium'] } },
   }),
   policy('CSP sandbox with own origin', 'sandbox allow-scripts allow-same-origin', INJECTED),

@@ -74,7 +74,7 @@ export default [
     },
   },
   {
-    name: 'abort while the body is read', files: { 'large.bin': 6_000_000 },
+    name: 'abort while the body is read', files: { 'large.bin': 6_000_000 }, asks: 'what was given up was not fetched to its end',
     run: async (lab, base) => {
       const abort = new AbortController();
       const response = await fetch(`${base}large.bin`, { signal: abort.signal });
@@ -110,6 +110,7 @@ export default [
     },
   },
   init('keepalive', { keepalive: true }, {
+    asks: 'Firefox shows such a request to no worker',
     differs: { value: inFirefox('Firefox shows such a request to no worker: offline it fails', ['offline']) },
   }),
   ...['high', 'low'].map(priority => init(`priority ${priority}`, { priority })),

@@ -14,7 +14,7 @@
 //   differs   `{field: reason}`: a difference that no worker can hide. It must be there, so that the note goes with it;
 //             `{field: {reason, states, kinds}}` for some states or browsers only; `sometimes` where it's a matter of time.
 //   requests  `{file, cold, warm}`: how many requests for the file reach the origin behind Peerage. Of a warm cache none at
-//             all reach it for what lies in the folder of a case that is listed (`withoutRequests`).
+//             all reach it for what lies in the folder of a listed case, but of one that says with `asks` why they do.
 //   injected  whether the document that `page` names has Peerage's script behind Peerage: true or false.
 import { setTimeout as pause } from 'node:timers/promises';
 import { defineLab } from './lab.mjs';
@@ -41,7 +41,7 @@ export const EVERYWHERE = {
   'progress.total': { reason: NOT_SIGNED, states: ['peer'] },
   transferSize: { reason: 'what a worker answers counts as coming from a cache' },
   nextHopProtocol: { reason: 'what a worker answers came by no protocol' },
-  workerStart: { reason: 'there is a worker' },
+  workerStart: { reason: 'there is a worker', kinds: ['chromium'] },
   decodedBodySize: { reason: 'Firefox counts no bytes of an answer of a worker', kinds: ['firefox'] },
 };
 

@@ -1,0 +1,157 @@
+// Where the time of one thing goes, in Chromium: the browser's own trace of it, for each of the cases that a bench compares.
+// Printed are each thread's tasks in the time between beginning and end, what their events take without those inside of
+// them, and, with `--events`, what the worker's thread did, in its order. The last pass's traces are left in a folder, for
+// Perfetto or the browser's own tools.
+// usage: node benches/trace.mjs --what=large|wake|fetch|first-visit [--only=NAME,NAME] [--runs=5] [--events] [--to=FOLDER]
+import { mkdirSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { cases, HUGE, inPage, names, prepare } from './cached.mjs';
+import { option, rotated, round, RUNS } from './measure.mjs';
+import { serve } from './server.mjs';
+import { visitedSites } from './visited.mjs';
+import { launch, stopServiceWorkers } from '../tests/browser/lib/browsers.mjs';
+import { within } from '../tests/browser/lib/wait.mjs';
+
+const WHAT = option('what', 'wake'), TO = option('to', 'trace');
+const CATEGORIES = ['toplevel', 'blink.user_timing', 'devtools.timeline', 'v8', 'v8.wasm', 'disabled-by-default-v8.compile', 'ServiceWorker', 'CacheStorage', 'loading', 'disk_cache', 'disabled-by-default-devtools.timeline'];
+
+/** What is traced: `prepare(tab, running)` before the trace, `run(tab)` in it, which returns its length in ms. */
+const SCENARIOS = {
+  large: {
+    about: 'the first byte of 64 MiB', start: 'empty.html',
+    run: async tab => (await tab.evaluate(inPage.stream, 'huge.bin', HUGE)).first,
+  },
+  fetch: {
+    about: 'the first fetch after the worker was stopped', start: 'empty.html', prepare: (tab, running) => stopServiceWorkers(running, tab),
+    run: async tab => (await tab.evaluate(inPage.sequence, names.slice(0, 1)))[0],
+  },
+  wake: {
+    about: 'the document of a navigation after the worker was stopped', start: 'empty.html', prepare: (tab, running) => stopServiceWorkers(running, tab),
+    run: async (tab, url) => {
+      await tab.goto(`${url}empty.html`);
+      return tab.evaluate(() => performance.getEntriesByType('navigation')[0].responseEnd);
+    },
+  },
+  'first-visit': {
+    about: 'a first visit, to load', start: null,
+    run: async (tab, url) => {
+      await tab.goto(url, { waitUntil: 'load' });
+      return tab.evaluate(() => performance.getEntriesByType('navigation')[0].loadEventEnd);
+    },
+  },
+};
+const scenario = SCENARIOS[WHAT];
+if (scenario === undefined) throw new Error(`--what is one of ${Object.keys(SCENARIOS).join(', ')}`);
+
+/** The trace's complete events `{process, thread, name, at, ms}` from `from` on for `ms`, each without what lies inside of it (`self`). */
+function eventsOf(trace) {
+  const names = new Map();
+  for (const { ph, name, pid, tid, args } of trace) {
+    if (ph === 'M' && name === 'process_name') names.set(`${pid}`, args.name);
+    if (ph === 'M' && name === 'thread_name') names.set(`${pid} ${tid}`, args.name.replace(/\/?\d+$/, ''));
+  }
+  const threads = new Map();
+  for (const event of trace) {
+    if (event.ph !== 'X' || event.dur === undefined) continue;
+    const key = `${event.pid} ${event.tid}`;
+    threads.set(key, [...threads.get(key) ?? [], event]);
+  }
+  return [...threads].flatMap(([key, events]) => {
+    const open = [];
+    const thread = `${names.get(key.split(' ')[0]) ?? '?'}: ${names.get(key) ?? '?'}`;
+    return events.sort((a, b) => a.ts - b.ts || b.dur - a.dur).map(({ ts, dur, name, args }) => {
+      while (open.length > 0 && open.at(-1).end <= ts) open.pop();
+      const event = { thread, pid: key.split(' ')[0], name: label(name, args), at: ts / 1000, ms: dur / 1000, self: dur / 1000, depth: open.length, end: ts + dur };
+      if (open.length > 0) open.at(-1).self -= event.ms;
+      open.push(event);
+      return event;
+    });
+  });
+}
+
+/** What an event is about: which function ran, which file was compiled, which task. */
+function label(name, args = {}) {
+  const { data = {}, src_func: task } = args;
+  const file = (data.url ?? data.fileName ?? '').replace(/^.*\/(?=[^/])/, '');
+  return [name, data.functionName ?? task, file].filter(Boolean).join(' ');
+}
+
+/** Records one pass: how long it took, and its events within that time. */
+async function record(tab, url, running) {
+  await scenario.prepare?.(tab, running);
+  await tab.tracing.start({ categories: CATEGORIES });
+  const ms = await within(60_000, 'a pass', scenario.run(tab, url));
+  const raw = Buffer.from(await tab.tracing.stop());
+  const { traceEvents: trace } = JSON.parse(raw);
+  // It begins with the page's own fetch, or with the navigation.
+  const begin = WHAT === 'wake' || WHAT === 'first-visit'
+    ? trace.filter(({ name, args }) => name === 'navigationStart' && args?.data?.documentLoaderURL?.startsWith(url)).at(-1)
+    : trace.filter(({ name }) => name === 'ResourceWillSendRequest' || name === 'ResourceSendRequest').at(0);
+  const from = begin.ts / 1000;
+  return { ms, raw, events: eventsOf(trace).filter(({ at, end }) => end / 1000 >= from && at <= from + ms).map(event => ({ ...event, at: event.at - from })) };
+}
+
+const median = values => [...values].sort((a, b) => a - b)[values.length >> 1] ?? 0;
+
+/** Sums of the passes by `key(event)`: `[[key, median ms]]`, the longest first. Passes without it count as 0. */
+function sums(passes, key, ms) {
+  const all = new Map();
+  passes.forEach(({ events }, i) => {
+    for (const event of events) {
+      const name = key(event);
+      if (name === null) continue;
+      const series = all.get(name) ?? passes.map(() => 0);
+      series[i] += ms(event);
+      all.set(name, series);
+    }
+  });
+  return [...all].map(([name, series]) => [name, median(series)]).sort((a, b) => b[1] - a[1]);
+}
+
+function print(name, passes) {
+  const times = passes.map(({ ms }) => ms).sort((a, b) => a - b);
+  console.log(`\n## ${name}: ${scenario.about}: ${round(median(times))} [${round(times[0])} .. ${round(times.at(-1))}] ms\n`);
+  console.log('| thread | busy, ms | of it (without what lies inside) |\n| --- | --- | --- |');
+  for (const [thread, busy] of sums(passes, event => (event.depth === 0 ? event.thread : null), event => event.ms).slice(0, 8)) {
+    const inside = sums(passes, event => (event.thread === thread ? event.name : null), event => event.self).filter(([, ms]) => ms >= 0.3).slice(0, 7);
+    console.log(`| ${thread} | ${round(busy)} | ${inside.map(([what, ms]) => `${what} ${round(ms)}`).join('; ')} |`);
+  }
+  if (!process.argv.includes('--events')) return;
+  console.log('\nThe worker\'s thread in the last pass, what took 0.3 ms or more:\n');
+  for (const { at, ms, depth, name: what, thread } of passes.at(-1).events) {
+    if (thread.includes('ServiceWorker') && ms >= 0.3) console.log(`${'  '.repeat(depth)}${at.toFixed(1)} ms: ${what} ${ms.toFixed(1)} ms`);
+  }
+}
+
+const wanted = option('only', '').split(',').filter(name => name !== '');
+const all = scenario.start === null
+  ? Object.entries(await visitedSites()).map(([name, folder]) => ({ name, folder })).filter(({ name }) => wanted.length === 0 || wanted.includes(name))
+  : (await cases(wanted)).filter(({ worker }) => worker || WHAT === 'large');
+const running = await launch('chromium');
+await running.browser.newPage();
+for (const one of all) {
+  one.server = await serve(one.folder);
+  one.passes = [];
+  if (scenario.start !== null) await within(120_000, `${one.name} to be cached`, prepare(running.browser, one));
+}
+for (let run = -1; run < RUNS; run++) {
+  for (const { name, server, passes, worker } of rotated(all, run + 1)) {
+    const context = scenario.start === null ? await running.browser.createBrowserContext() : running.context;
+    const tab = await context.newPage();
+    if (scenario.start !== null) await tab.goto(`${server.url}${scenario.start}${worker ? '' : '?plain'}`);
+    const pass = await record(tab, server.url, running);
+    // The first round only warms up.
+    if (run >= 0) passes.push(pass);
+    if (run === RUNS - 1) {
+      mkdirSync(TO, { recursive: true });
+      writeFileSync(path.join(TO, `${WHAT}-${name.replaceAll(/[^\w]+/g, '-')}.json`), pass.raw);
+    }
+    await tab.close();
+    if (scenario.start === null) await context.close();
+  }
+}
+await running.close();
+for (const { server } of all) server.stop();
+for (const { name, passes } of all) print(name, passes);
+console.log(`\nTraces: ${path.resolve(TO)}`);
+process.exit();
