@@ -5,6 +5,7 @@
 // usage: node benches/trace.mjs --what=large|wake|fetch|first-visit [--only=NAME,NAME] [--runs=5] [--events] [--to=FOLDER]
 import { mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
 import { cases, HUGE, inPage, names, prepare } from './cached.mjs';
 import { option, rotated, round, RUNS } from './measure.mjs';
 import { serve } from './server.mjs';
@@ -15,18 +16,25 @@ import { within } from '../tests/browser/lib/wait.mjs';
 const WHAT = option('what', 'wake'), TO = option('to', 'trace');
 const CATEGORIES = ['toplevel', 'blink.user_timing', 'devtools.timeline', 'v8', 'v8.wasm', 'disabled-by-default-v8.compile', 'ServiceWorker', 'CacheStorage', 'loading', 'disk_cache', 'disabled-by-default-devtools.timeline'];
 
-/** What is traced: `prepare(tab, running)` before the trace, `run(tab)` in it, which returns its length in ms. */
+/**
+ * What is traced: `run(tab, url)`, which returns its length in ms, from the request for `begins` on, or from the navigation.
+ * Where a worker is asked it is stopped before: a thread that ran before is not in the trace.
+ */
 const SCENARIOS = {
   large: {
-    about: 'the first byte of 64 MiB', start: 'empty.html',
-    run: async tab => (await tab.evaluate(inPage.stream, 'huge.bin', HUGE)).first,
+    about: 'the first byte of 64 MiB', start: 'empty.html', begins: 'huge.bin',
+    run: async tab => {
+      await tab.evaluate(inPage.sequence, names.slice(0, 20));
+      await pause(2000);
+      return (await tab.evaluate(inPage.stream, 'huge.bin', HUGE)).first;
+    },
   },
   fetch: {
-    about: 'the first fetch after the worker was stopped', start: 'empty.html', prepare: (tab, running) => stopServiceWorkers(running, tab),
+    about: 'the first fetch after the worker was stopped', start: 'empty.html', begins: names[0],
     run: async tab => (await tab.evaluate(inPage.sequence, names.slice(0, 1)))[0],
   },
   wake: {
-    about: 'the document of a navigation after the worker was stopped', start: 'empty.html', prepare: (tab, running) => stopServiceWorkers(running, tab),
+    about: 'the document of a navigation after the worker was stopped', start: 'empty.html',
     run: async (tab, url) => {
       await tab.goto(`${url}empty.html`);
       return tab.evaluate(() => performance.getEntriesByType('navigation')[0].responseEnd);
@@ -78,15 +86,15 @@ function label(name, args = {}) {
 
 /** Records one pass: how long it took, and its events within that time. */
 async function record(tab, url, running) {
-  await scenario.prepare?.(tab, running);
+  if (scenario.start !== null) await stopServiceWorkers(running, tab);
   await tab.tracing.start({ categories: CATEGORIES });
   const ms = await within(60_000, 'a pass', scenario.run(tab, url));
   const raw = Buffer.from(await tab.tracing.stop());
   const { traceEvents: trace } = JSON.parse(raw);
   // It begins with the page's own fetch, or with the navigation.
-  const begin = WHAT === 'wake' || WHAT === 'first-visit'
-    ? trace.filter(({ name, args }) => name === 'navigationStart' && args?.data?.documentLoaderURL?.startsWith(url)).at(-1)
-    : trace.filter(({ name }) => name === 'ResourceWillSendRequest' || name === 'ResourceSendRequest').at(0);
+  const begin = trace.filter(({ name, args }) => (scenario.begins === undefined
+    ? name === 'navigationStart' && args?.data?.documentLoaderURL?.startsWith(url)
+    : name === 'ResourceSendRequest' && args?.data?.url === `${url}${scenario.begins}`)).at(-1);
   const from = begin.ts / 1000;
   return { ms, raw, events: eventsOf(trace).filter(({ at, end }) => end / 1000 >= from && at <= from + ms).map(event => ({ ...event, at: event.at - from })) };
 }

@@ -44,6 +44,8 @@ use self::slot::{Slot, spans};
 
 /// How far ahead of a reader pieces are obtained, in bytes: enough to keep several neighbours busy.
 const WINDOW: u64 = 8 << 20;
+/// How much the store is asked for at first, in bytes: what is read beside a reader's first piece delays it.
+const FIRST: u64 = 1 << 20;
 /// A piece that came so many milliseconds ago is stored with the next that comes, though its segment is not whole, where peers
 /// may have it.
 const SLOW_MS: u64 = 500;
@@ -53,6 +55,8 @@ const PATIENCE_MS: u64 = 10_000;
 
 #[derive(Debug)]
 struct Reader {
+    /// Its first piece.
+    start: usize,
     next: usize,
     end: usize,
     demand: u32,
@@ -234,7 +238,7 @@ impl<B: Clone> Transfer<B> {
 
     fn open(&mut self, id: ReaderId, span: Range<usize>, hurry: Hurry) {
         let (next, end) = (span.start.min(self.pieces.len()), span.end.min(self.pieces.len()));
-        self.readers.insert(id, Reader { next, end, demand: 0, hurry });
+        self.readers.insert(id, Reader { start: next, next, end, demand: 0, hurry });
     }
 
     fn read(&mut self, at: usize, body: Option<Verified<B>>) {
@@ -429,12 +433,15 @@ impl<B: Clone> Transfer<B> {
         let (mut ask, mut ask_later) = (Vec::new(), Vec::new());
         let mut missing: Option<(usize, usize)> = None;
         let mut bytes = 0;
-        let windows: Vec<_> = self.readers.values().map(|r| (self.window(r), r.end, r.hurry)).collect();
-        for (window, end, hurry) in windows {
+        let windows = self.readers.values().map(|r| (self.window(r), self.first(r), r.end, r.hurry));
+        for (window, first, end, hurry) in windows.collect::<Vec<_>>() {
             let is_page = hurry == Hurry::Page;
             for at in window {
                 let slot = &mut self.slots[at];
                 if !slot.is_idle() {
+                    continue;
+                }
+                if slot.local && at >= first {
                     continue;
                 }
                 if slot.local {
@@ -580,9 +587,20 @@ impl<B: Clone> Transfer<B> {
     }
 
     fn window(&self, reader: &Reader) -> Range<usize> {
+        self.ahead(reader, WINDOW)
+    }
+
+    /// Up to which piece the store is asked for a reader.
+    fn first(&self, reader: &Reader) -> usize {
+        let waits = self.slots.get(reader.start).is_some_and(|slot| slot.local && slot.body.is_none());
+        if waits && reader.next == reader.start { self.ahead(reader, FIRST).end } else { reader.end }
+    }
+
+    /// A reader's next pieces, until they have this many bytes.
+    fn ahead(&self, reader: &Reader, most: u64) -> Range<usize> {
         let mut bytes = 0;
         let ahead = self.pieces[reader.next..reader.end].iter().take_while(|piece| {
-            let within = bytes < WINDOW;
+            let within = bytes < most;
             bytes += u64::from(piece.len);
             within
         });

@@ -120,6 +120,15 @@ fn what_the_store_has_is_not_fetched() {
 }
 
 #[test]
+fn a_readers_first_piece_is_read_before_those_that_can_wait() {
+    let mut rig = Rig::new(40, false, false, &(0..40).collect::<Vec<_>>());
+    assert_eq!(rig.open(1, 2..40), ["read 2", "read 3", "read 4", "read 5"]);
+    let then = rig.put(Input::Read(2, Some(verified(2))));
+    let window: Vec<_> = (6..35).map(|at| format!("read {at}")).collect();
+    assert_eq!(then, [&["emit 1 2 Cache".to_owned()], &window[..]].concat());
+}
+
+#[test]
 fn a_piece_that_cannot_be_read_back_is_fetched() {
     let mut rig = Rig::new(1, false, false, &[0]);
     assert_eq!(rig.open(1, 0..1), ["read 0"]);
