@@ -44,8 +44,12 @@ self.addEventListener('activate', e => e.waitUntil(clients.claim()));
 ${precache(folder, list)}`;
 }
 
-/** The cases `[{name, folder, worker}]`, or those of them that `only` names: each is a folder of its own, with a worker in it or without. */
-export async function cases(only) {
+/**
+ * The cases `[{name, folder, worker}]`, or those of them that `only` names: each is a folder of its own, with a worker in it or
+ * without. `more(list, peerage)` returns further workers, `{name: script}`; `list` has the files as JSON, `peerage` is the
+ * published folder.
+ */
+export async function cases(only, more = () => ({})) {
   const site = makeSite();
   const list = filesBelow(site);
   const folder = (name, worker) => {
@@ -64,7 +68,8 @@ export async function cases(only) {
     { name: 'Workbox', folder: folder('workbox', workbox(site, list)), worker: true },
     { name: 'Peerage', folder: peerage, worker: true },
   ];
-  return all.filter(({ name }) => only.length === 0 || only.includes(name));
+  const others = Object.entries(more(JSON.stringify(list), peerage)).map(([name, script]) => ({ name, folder: folder(name, script), worker: true }));
+  return [...all.filter(({ name }) => only.length === 0 || only.includes(name)), ...others];
 }
 
 /** What a page does. */
