@@ -392,7 +392,8 @@ async fn serve(inner: &'static Inner, asked: Asked<'_>) -> Option<Answer> {
     let mut url = request.url();
     url.truncate(url.find('#').unwrap_or(url.len()));
     let elsewhere = inner.constants.elsewhere.iter().find(|host| url.starts_with(&host.prefix));
-    let is_closed = elsewhere.is_some_and(|host| inner.closed.borrow().get(&host.prefix).is_some_and(|t| *t > js::now()));
+    let is_closed =
+        elsewhere.is_some_and(|host| inner.closed.borrow().get(&host.prefix).is_some_and(|t| *t > js::now()));
     if is_closed && !is_stored(inner, &entry, pieces.clone()) {
         return None;
     }
