@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { BROWSERS, RUNS, Table } from './measure.mjs';
 import { launch } from '../tests/browser/lib/browsers.mjs';
 import { temporaryFolder } from '../tests/browser/lib/processes.mjs';
+import { within } from '../tests/browser/lib/wait.mjs';
 
 const KIB = [1, 4, 16, 32, 64, 256, 1024, 4096];
 /** How much is hashed for one figure, in bytes. */
@@ -22,13 +23,16 @@ const wasm = readFileSync(`${target}/wasm32-unknown-unknown/release/hash.wasm`);
 const WORKER = `
 const ready = WebAssembly.instantiateStreaming(fetch('/hash.wasm')).then(({ instance }) => instance.exports);
 const hex = bytes => [...new Uint8Array(bytes)].map(byte => byte.toString(16).padStart(2, '0')).join('');
-onmessage = async ({ data: { way, size, count, width } }) => {
+onmessage = ({ data }) => measure(data).catch(error => postMessage({ error: String(error) }));
+async function measure({ way, size, count, width }) {
   const { memory, input, hash } = await ready;
   const buffer = crypto.getRandomValues(new Uint8Array(Math.min(size, 65536)));
   const bytes = new Uint8Array(size);
   for (let at = 0; at < size; at += buffer.length) bytes.set(buffer, at);
   const one = way === 'WebCrypto' ? () => crypto.subtle.digest('SHA-256', bytes) : () => {
-    new Uint8Array(memory.buffer, input(size), size).set(bytes);
+    const to = input(size);
+    // The memory may have grown: only now is this its buffer.
+    new Uint8Array(memory.buffer, to, size).set(bytes);
     const at = hash();
     return memory.buffer.slice(at, at + 32);
   };
@@ -36,7 +40,7 @@ onmessage = async ({ data: { way, size, count, width } }) => {
   const from = performance.now();
   for (let i = 0; i < count; i += width) await Promise.all(Array.from({ length: width }, one));
   postMessage({ ms: performance.now() - from, same });
-};`;
+}`;
 const types = { '/hash.wasm': ['application/wasm', wasm], '/worker.js': ['text/javascript', WORKER], '/': ['text/html', '<!doctype html><title>Hashing</title><link rel="icon" href="data:,">'] };
 const server = http.createServer((request, response) => {
   const [type, body] = types[request.url] ?? ['text/plain', ''];
@@ -50,10 +54,10 @@ for (const kind of BROWSERS) {
   const page = await browser.newPage();
   await page.goto(`http://127.0.0.1:${server.address().port}/`);
   await page.evaluate(() => { window.worker = new Worker('/worker.js'); });
-  const ask = order => page.evaluate(asked => new Promise(resolve => {
-    window.worker.onmessage = ({ data }) => resolve(data);
+  const ask = order => within(60_000, 'a hash', page.evaluate(asked => new Promise((resolve, reject) => {
+    window.worker.onmessage = ({ data }) => (data.error === undefined ? resolve(data) : reject(new Error(data.error)));
     window.worker.postMessage(asked);
-  }), order);
+  }), order));
   for (let run = -1; run < RUNS; run++) {
     for (const kib of KIB) {
       const size = kib << 10, count = Math.min(2048, Math.ceil(WORK / size / 8) * 8);

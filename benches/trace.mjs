@@ -62,7 +62,8 @@ function eventsOf(trace) {
   for (const event of trace) {
     if (event.ph !== 'X' || event.dur === undefined) continue;
     const key = `${event.pid} ${event.tid}`;
-    threads.set(key, [...threads.get(key) ?? [], event]);
+    if (threads.has(key)) threads.get(key).push(event);
+    else threads.set(key, [event]);
   }
   return [...threads].flatMap(([key, events]) => {
     const open = [];
@@ -95,6 +96,7 @@ async function record(tab, url, running) {
   const begin = trace.filter(({ name, args }) => (scenario.begins === undefined
     ? name === 'navigationStart' && args?.data?.documentLoaderURL?.startsWith(url)
     : name === 'ResourceSendRequest' && args?.data?.url === `${url}${scenario.begins}`)).at(-1);
+  if (begin === undefined) throw new Error('the trace lacks the beginning: it was full, or the page did not get there');
   const from = begin.ts / 1000;
   return { ms, raw, events: eventsOf(trace).filter(({ at, end }) => end / 1000 >= from && at <= from + ms).map(event => ({ ...event, at: event.at - from })) };
 }

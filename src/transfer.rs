@@ -44,7 +44,8 @@ use self::slot::{Slot, spans};
 
 /// How far ahead of a reader pieces are obtained, in bytes: enough to keep several neighbours busy.
 const WINDOW: u64 = 8 << 20;
-/// How much the store is asked for at first, in bytes: what is read beside a reader's first piece delays it.
+/// How much of what is longer than the window the store is asked for at first, in bytes: what is read beside a reader's first
+/// piece delays it.
 const FIRST: u64 = 1 << 20;
 /// A piece that came so many milliseconds ago is stored with the next that comes, though its segment is not whole, where peers
 /// may have it.
@@ -593,7 +594,8 @@ impl<B: Clone> Transfer<B> {
     /// Up to which piece the store is asked for a reader.
     fn first(&self, reader: &Reader) -> usize {
         let waits = self.slots.get(reader.start).is_some_and(|slot| slot.local && slot.body.is_none());
-        if waits && reader.next == reader.start { self.ahead(reader, FIRST).end } else { reader.end }
+        let is_long = || self.window(reader).end < reader.end;
+        if waits && reader.next == reader.start && is_long() { self.ahead(reader, FIRST).end } else { reader.end }
     }
 
     /// A reader's next pieces, until they have this many bytes.

@@ -249,16 +249,17 @@
     const elsewhere = ELSEWHERE.map(([prefix]) => below(new URL(prefix)));
     await event.addRoutes({ condition: { or: methods }, source: "network" });
     await event.addRoutes({ condition: { not: { or: [below(SCOPE), ...elsewhere] } }, source: "network" });
-    const areNamed = FOLDERS && PEERAGE.folders.every((name) => /^[\w.~-]+$/.test(name));
-    const paths = areNamed ? ["", ":file", "peerage/*", ...PEERAGE.folders.map((name) => `${name}/*`)] : ["*"];
+    const isPlain = (name) => /^[\w.~-]+$/.test(name);
+    const paths = FOLDERS && PEERAGE.folders.every(isPlain) ? ["", ":file", "peerage/*", ...PEERAGE.folders.map((name) => `${name}/*`)] : ["*"];
     const search = IGNORE_QUERY.include.length > 0 ? "*" : "";
     const files = [...paths.map((path) => below(SCOPE, path, search)), ...ELSEWHERE.map(([prefix]) => below(new URL(prefix), "*", search))];
     const contexts = [{ requestMode: "navigate" }, ...CONTEXTS.map((requestDestination) => ({ requestDestination }))];
     await event.addRoutes({ condition: { not: { or: [...contexts, ...files] } }, source: "network" });
-    // A document that can be listed waits for the worker. Else Chromium would ask the origin for it beside starting the worker
-    // (ServiceWorkerAutoPreload), each time, and throw that answer away.
-    const documents = files.map((file) => ({ ...file, requestMode: "navigate" }));
-    await event.addRoutes({ condition: { or: documents }, source: "fetch-event" });
+    // Where documents are listed they wait for the worker. Else Chromium would ask the origin for them beside starting the
+    // worker (ServiceWorkerAutoPreload), each time, and throw that answer away.
+    const places = PEERAGE.documents?.flatMap((name) => (name === "" ? ["", ":file"] : isPlain(name) ? [`${name}/*`] : [])) ?? ["*"];
+    const documents = places.map((path) => ({ ...below(SCOPE, path, search), requestMode: "navigate" }));
+    if (documents.length > 0) await event.addRoutes({ condition: { or: documents }, source: "fetch-event" });
   }
 
   async function install() {

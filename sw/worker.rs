@@ -110,8 +110,6 @@ struct Inner {
     refreshing: RefCell<Option<Promise>>,
     /// The answer to a question for the origin's root that was asked before the wasm was there.
     asked: Cell<Option<Promise>>,
-    /// Prefixes of other hosts that lately didn't let us read a file, and until when they count as such.
-    closed: RefCell<Map<String, peerage::Millis>>,
     /// Clients about which the origin is being asked: which version they see is not known yet.
     meeting: RefCell<Vec<String>>,
     /// Goes on with the update that an earlier life broke off.
@@ -174,7 +172,6 @@ pub async fn start_worker(
         observed_more: Cell::new(false),
         refreshing: RefCell::default(),
         asked: Cell::new(root),
-        closed: RefCell::default(),
         meeting: RefCell::default(),
         resuming: RefCell::default(),
         writing: RefCell::default(),

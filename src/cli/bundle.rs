@@ -61,6 +61,7 @@ struct Constants<'a> {
     site: String,
     scope: &'a Scope,
     folders: &'a Option<Folders>,
+    documents: &'a Option<Folders>,
 }
 
 /// The folders at the top of the site that have listed files: what lies in another is not listed, which the worker says
@@ -84,6 +85,19 @@ pub(crate) fn folders(entries: &[Entry], before: Option<&Place>) -> Option<Folde
     }
     let all: Folders = before.and_then(named_folders).unwrap_or_default().union(&now).cloned().collect();
     Some(if all.len() > MAX_FOLDERS { now } else { all })
+}
+
+/// The folders at the top of the site that have listed documents, an empty name for the top itself; `None` where there are too
+/// many.
+pub(crate) fn documents(entries: &[Entry]) -> Option<Folders> {
+    let mut found = Folders::new();
+    for entry in entries.iter().filter(|entry| entry.media_type.starts_with("text/html")) {
+        let folder = entry.path.split_once('/').map_or("", |(folder, _)| folder);
+        if !found.contains(folder) {
+            found.insert(folder.to_owned());
+        }
+    }
+    Some(found).filter(|found| found.len() <= MAX_FOLDERS)
 }
 
 /// The folders that a worker script names.
@@ -129,8 +143,14 @@ impl Bundle {
         Ok(bundle)
     }
 
-    /// The files for the site with this first key, this scope and these folders.
-    pub(crate) fn build(&self, key: &PublicKey, scope: &Scope, folders: &Option<Folders>) -> anyhow::Result<Built> {
+    /// The files for the site with this first key, this scope, and these [`folders`] with [`documents`].
+    pub(crate) fn build(
+        &self,
+        key: &PublicKey,
+        scope: &Scope,
+        folders: &Option<Folders>,
+        documents: &Option<Folders>,
+    ) -> anyhow::Result<Built> {
         let wasm = wasm_path(self.wasm);
         let mesh = format!("{}\n{}", self.glue, self.mesh);
         let part = |url, bytes| Part { url, sha256: Digest::of(bytes) };
@@ -144,6 +164,7 @@ impl Bundle {
             site: key.thumbprint(),
             scope,
             folders,
+            documents,
         })?;
         let worker = format!(
             "const PEERAGE = {constants};\nconst peerageGlue = () => {{\n{}\nreturn wasm_bindgen;\n}};\n{}",
@@ -226,6 +247,16 @@ mod tests {
         assert_eq!(folders(&now, Some(&place)), Some(named(&["a", "e", "old"])));
         std::fs::write(dir.path().join(WORKER), "const PEERAGE = {\"folders\":null};\nrest").unwrap();
         assert_eq!(folders(&now, Some(&place)), Some(named(&["a", "e"])));
+    }
+
+    #[test]
+    fn folders_with_documents_are_named() {
+        let mut now = entries(["index.html", "a/b/c.html", "e/f.js", "a/d.html"].map(str::to_owned));
+        for entry in &mut now {
+            entry.media_type = if entry.path.ends_with("html") { "text/html; charset=utf-8" } else { "x/y" }.to_owned();
+        }
+        assert_eq!(documents(&now), Some(named(&["", "a"])));
+        assert_eq!(documents(&now[2..3]), Some(named(&[])));
     }
 
     #[test]

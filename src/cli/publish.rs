@@ -179,7 +179,7 @@ pub(crate) fn publish(options: &PublishOptions) -> anyhow::Result<Report> {
     let signer = plan.carry_out(now)?;
     warnings.extend(keys::warning(&signer.file));
     let folders = bundle::folders(&entries, previous.as_ref().map(|p| &p.place));
-    let built = embedded.build(&signer.first, &rules.scope(), &folders)?;
+    let built = embedded.build(&signer.first, &rules.scope(), &folders, &bundle::documents(&entries))?;
 
     let unsigned = Root {
         format: FORMAT,

@@ -129,6 +129,15 @@ fn a_readers_first_piece_is_read_before_those_that_can_wait() {
 }
 
 #[test]
+fn a_first_piece_that_cannot_be_read_back_holds_nothing_up() {
+    let mut rig = Rig::new(40, false, false, &(0..40).collect::<Vec<_>>());
+    assert_eq!(rig.open(1, 0..40), ["read 0", "read 1", "read 2", "read 3"]);
+    let then = rig.put(Input::Read(0, None));
+    assert_eq!(then.first().map(String::as_str), Some("read 4"));
+    assert_eq!(then.last().map(String::as_str), Some("fetch 1 0..1 Plain"));
+}
+
+#[test]
 fn a_piece_that_cannot_be_read_back_is_fetched() {
     let mut rig = Rig::new(1, false, false, &[0]);
     assert_eq!(rig.open(1, 0..1), ["read 0"]);

@@ -25,6 +25,8 @@ use crate::js::{self, Js};
 
 /// Segments whose bytes are kept for the pieces that follow in them.
 const OPEN_SEGMENTS: usize = 4;
+/// An estimate of the browser's storage that takes longer, in ms, is done without.
+const ESTIMATE_MS: u64 = 1000;
 /// Files fetched at once ahead of need.
 const PREFETCHES: usize = 6;
 
@@ -456,7 +458,11 @@ impl Inner {
     pub(super) async fn measure_room(&'static self) -> Room {
         let estimate = async {
             let promise = self.global.navigator().storage().estimate()?;
-            js::wait(promise).await
+            let time = js::promise(async {
+                js::sleep(ESTIMATE_MS).await;
+                Ok(JsValue::UNDEFINED)
+            });
+            js::wait(Promise::race(&js_sys::Array::of2(&promise, &time))).await
         };
         let estimate = estimate.await.unwrap_or_default();
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a number of bytes")]
@@ -473,8 +479,8 @@ impl Inner {
 }
 
 /// Gets the files that make a version whole into the store, some at a time; what is there already costs nothing. Where the
-/// browser has no room for them now it is an error, unless nothing older is here that is whole: the next navigation tries
-/// again, and fetches only what is still missing. Files that could never fit are not fetched at all. Returns the digests of
+/// browser has no room for them now it is an error, unless nothing older is here that is whole: a navigation tries again
+/// when there may be room ([`peerage::room`]), and fetches only what is still missing. Files that could never fit are not fetched at all. Returns the digests of
 /// what is to be kept, sorted.
 pub(super) async fn prefetch(inner: &'static Inner, version: &Version, entries: Vec<Entry>) -> Js<Vec<Digest>> {
     let number = version.root.root.version;
@@ -497,7 +503,8 @@ pub(super) async fn prefetch(inner: &'static Inner, version: &Version, entries: 
         }
         Plan::Fetch => {
             fetch_all(inner, entries, number).await?;
-            let refused = need().tried(room, refused, js::unix_time());
+            // What came is kept, and counts as used from now on.
+            let refused = need().tried(inner.measure_room().await, refused, js::unix_time());
             inner.site.borrow_mut().refused = refused;
             if refused.is_none() {
                 return Ok(shell);

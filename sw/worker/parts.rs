@@ -251,7 +251,8 @@ impl Inner {
         let alive: Vec<String> = alive.iter().map(|client| js::text(client, "id")).collect();
         let registration = self.global.registration();
         let other = ["installing", "waiting"].iter().any(|state| js::get(&registration, state).is_truthy());
-        let updates = || self.refreshing.borrow().is_some() || self.site.borrow().updating;
+        let updates =
+            || self.refreshing.borrow().is_some() || self.site.borrow().updating || !self.under_way().is_empty();
         if !activates && (other || updates()) {
             return;
         }

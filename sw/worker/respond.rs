@@ -9,7 +9,7 @@ use peerage::digest::Digest;
 use peerage::inject;
 use peerage::manifest::{Entry, Integrity};
 use peerage::replay;
-use peerage::route::{self, ByteRange, Elsewhere, Facts};
+use peerage::route::{self, ByteRange, Facts};
 use peerage::site::Pin;
 use peerage::store::Place;
 use peerage::transfer::{Fault, Source};
@@ -391,18 +391,13 @@ async fn serve(inner: &'static Inner, asked: Asked<'_>) -> Option<Answer> {
     }
     let mut url = request.url();
     url.truncate(url.find('#').unwrap_or(url.len()));
-    let elsewhere = inner.constants.elsewhere.iter().find(|host| url.starts_with(&host.prefix));
-    let is_closed =
-        elsewhere.is_some_and(|host| inner.closed.borrow().get(&host.prefix).is_some_and(|t| *t > js::now()));
-    if is_closed && !is_stored(inner, &entry, pieces.clone()) {
-        return None;
-    }
+    let is_foreign = !url.starts_with(&inner.scope);
     let mut reading = Reading::open(inner, &entry, url, pieces.clone(), peers);
     let done = reading.done.clone();
     let first = match reading.next().await {
         Ok(Some(first)) => first,
         Ok(None) => return None,
-        Err(fault) => return failed(inner, version, &entry, &record, fault, elsewhere),
+        Err(fault) => return failed(inner, version, &entry, &record, fault, is_foreign),
     };
     let mut cut = Cut::new(entry, pieces.start, span);
     let (at, source, body) = first;
@@ -432,7 +427,7 @@ async fn serve(inner: &'static Inner, asked: Asked<'_>) -> Option<Answer> {
     } else if !inner.streams_break_loudly {
         match assemble(chunk, &mut reading, &mut cut, &record).await {
             Ok(blob) => Body::Whole(blob.into()),
-            Err(fault) => return failed(inner, version, &cut.entry, &record, fault, elsewhere),
+            Err(fault) => return failed(inner, version, &cut.entry, &record, fault, is_foreign),
         }
     } else {
         Body::Stream(Reader::new(reading, cut, chunk, record))
@@ -470,18 +465,13 @@ fn failed(
     entry: &Entry,
     record: &RefCell<Record>,
     fault: Fault,
-    elsewhere: Option<&Elsewhere>,
+    is_foreign: bool,
 ) -> Option<Answer> {
-    /// For how long a host that didn't let us read a file isn't asked for another one ahead of the page's own request.
-    const CLOSED_MS: u64 = 60_000;
-    if let (Fault::Unreachable, Some(host)) = (fault, elsewhere) {
-        inner.closed.borrow_mut().insert(host.prefix.clone(), js::now() + CLOSED_MS);
-    }
     record.borrow_mut().fail(&fault.to_string(), js::now());
     if fault == Fault::Mismatch {
         inner.site.borrow_mut().rejected += 1;
         inner.note_error(&format!("the origin's bytes of {} do not match the manifest", entry.path));
-        if elsewhere.is_some() || version.root.root.policy.integrity == Integrity::Strict {
+        if is_foreign || version.root.root.policy.integrity == Integrity::Strict {
             return Some(Answer {
                 status: 0,
                 status_text: "",

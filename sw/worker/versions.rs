@@ -306,7 +306,13 @@ impl Inner {
             return Ok(());
         }
         // This one has come to its end, and any older one.
-        self.taking.borrow_mut().retain(|taking| taking.root.root.version > number);
+        self.taking.borrow_mut().retain(|taking| {
+            let root = &taking.root.root;
+            root.version != number && !self.site.borrow().is_late(root)
+        });
+        if !self.under_way().is_empty() {
+            self.site.borrow_mut().updating = true;
+        }
         self.store.borrow_mut().switch(&shell, &self.under_way());
         self.cool();
         self.save_soon();

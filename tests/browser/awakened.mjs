@@ -160,4 +160,11 @@ story('what cannot be ours does not wake the worker', async (stage, kind) => {
     return seen;
   }, { own: `${base}part-1.bin`, below: `${base}inner/part.bin`, query: `${base}part-1.bin?v=2`, outside: `${origin.url}part-1.bin`, other: `${base}other/part.bin` });
   assert.deepEqual(passed, { post: 'network', own: '', below: '', query: 'network', outside: 'network', other: 'network' });
+
+  // Documents are listed at the top only: for those the browser asks nobody else while it starts the worker.
+  const matched = async url => {
+    await visitor.goto(url);
+    return visitor.page.evaluate(() => performance.getEntriesByType('navigation')[0].workerMatchedSourceType);
+  };
+  assert.deepEqual([await matched(base), await matched(`${base}inner/missing.html`)], ['fetch-event', '']);
 }, { over: EACH.filter(([kind]) => kind === 'chromium') });

@@ -175,9 +175,5 @@ story('a page cannot tell a verified file of another host from that host\'s own'
   }
   found.push(...unused(OF_ANOTHER_HOST, used, kind));
   assert.ok(found.length === 0, readable(found));
-  const closed = cases.find(({ again }) => again);
-  const times = name => cdnFront.requests(`/${folderOf(closed)}/${name}`);
-  // Straight from there data.txt is asked for twice and script.js once; the first time the worker asks ahead of the page.
-  assert.deepEqual([times('data.txt'), times('script.js')], [2 + 3 + 2, 1 + 1 + 1], 'a host that lets no other site read is not asked twice for each file');
   assert.deepEqual(asked, { cold: 1, warm: 0, offline: 0 }, 'a file is asked for once');
 });
