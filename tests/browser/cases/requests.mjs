@@ -13,6 +13,9 @@ const init = (name, options, more = {}) => ({
   name, files: text, run: `(lab, base) => lab.look(base + 'text.txt', ${JSON.stringify(options)})`, ...more,
 });
 
+/** Why a case's warm cache asks the origin. */
+const GIVEN_UP = 'what was given up need not have been fetched to its end';
+
 const known = 'what is written here is known beforehand\n';
 const integrity = text => `sha384-${createHash('sha384').update(text).digest('base64')}`;
 const inFirefox = (reason, states) => ({ reason, states, kinds: ['firefox'] });
@@ -64,7 +67,7 @@ export default [
     run: (lab, base) => lab.look(`${base}text.txt`, { signal: AbortSignal.abort() }),
   },
   {
-    name: 'abort at once', files: data,
+    name: 'abort at once', files: data, asks: GIVEN_UP,
     run: async (lab, base) => {
       const abort = new AbortController();
       const looking = fetch(`${base}data.bin`, { signal: abort.signal });
@@ -74,7 +77,7 @@ export default [
     },
   },
   {
-    name: 'abort while the body is read', files: { 'large.bin': 6_000_000 }, asks: 'what was given up was not fetched to its end',
+    name: 'abort while the body is read', files: { 'large.bin': 6_000_000 }, asks: GIVEN_UP,
     run: async (lab, base) => {
       const abort = new AbortController();
       const response = await fetch(`${base}large.bin`, { signal: abort.signal });
@@ -176,7 +179,7 @@ export default [
   { name: 'XMLHttpRequest with a range', files: data, run: (lab, base) => lab.xhr(`${base}data.bin`, { headers: { range: 'bytes=5-14' } }) },
   { name: 'XMLHttpRequest for HEAD', files: data, needs: 'network', run: (lab, base) => lab.xhr(`${base}data.bin`, { method: 'HEAD' }) },
   {
-    name: 'XMLHttpRequest that is aborted', files: { 'large.bin': 3_000_000 },
+    name: 'XMLHttpRequest that is aborted', files: { 'large.bin': 3_000_000 }, asks: GIVEN_UP,
     run: async (lab, base) => {
       const use = request => { request.onreadystatechange = () => { if (request.readyState === 2) request.abort(); }; };
       const seen = await lab.xhr(`${base}large.bin`, { use });

@@ -27,7 +27,7 @@ export function defineLab() {
       const last = entries.at(-1);
       return last === undefined ? 'no entry' : {
         initiatorType: last.initiatorType, responseStatus: last.responseStatus, decodedBodySize: last.decodedBodySize,
-        transferSize: last.transferSize > 0, nextHopProtocol: last.nextHopProtocol, workerStart: last.workerStart > 0, contentType: last.contentType ?? null, renderBlockingStatus: last.renderBlockingStatus ?? null,
+        transferSize: last.transferSize > 0, nextHopProtocol: last.nextHopProtocol, workerStart: last.workerStart > 0, contentType: last.contentType ?? null,
         ordered: last.startTime <= last.fetchStart && last.fetchStart <= last.responseStart && last.responseStart <= last.responseEnd,
       };
     },
