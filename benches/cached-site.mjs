@@ -1,10 +1,9 @@
 // A site that is cached whole: Peerage beside Workbox's precache, a ten-line cache-first worker, and the HTTP cache alone.
 // All are served by the same plain server, from the same files, to the same browser.
 // usage: node benches/cached-site.mjs [--runs=7] [--cold=10] [--only=NAME,NAME]
-import { cases, HUGE, inPage, names, prepare } from './cached.mjs';
+import { cases, HUGE, inPage, names, opened } from './cached.mjs';
 import { BROWSERS, option, rotated, RUNS, Table } from './measure.mjs';
-import { serve } from './server.mjs';
-import { launch, stopServiceWorkers } from '../tests/browser/lib/browsers.mjs';
+import { stopServiceWorkers } from '../tests/browser/lib/browsers.mjs';
 import { within } from '../tests/browser/lib/wait.mjs';
 
 const REPEAT = 3;
@@ -90,12 +89,7 @@ function compare(kind) {
 const table = new Table();
 const all = await cases(option('only', '').split(',').filter(name => name !== ''));
 for (const kind of BROWSERS) {
-  const running = await launch(kind, { prefs: { 'privacy.reduceTimerPrecision': false } });
-  await running.browser.newPage();
-  for (const one of all) {
-    one.server = await serve(one.folder);
-    await within(120_000, `${one.name} to be cached`, prepare(running.browser, one));
-  }
+  const running = await opened(kind, all);
   for (let run = 0; run < RUNS; run++) {
     for (const one of rotated(all, run)) await within(240_000, `a pass of ${one.name}`, pass(running, table, one));
   }

@@ -2,9 +2,12 @@
 // HTTP cache has it.
 import { cpSync, mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
+import { serve } from './server.mjs';
+import { launch } from '../tests/browser/lib/browsers.mjs';
 import { publish } from '../tests/browser/lib/peerage.mjs';
 import { temporaryFolder } from '../tests/browser/lib/processes.mjs';
 import { filesBelow, randomBytes, writeFiles } from '../tests/browser/lib/site.mjs';
+import { within } from '../tests/browser/lib/wait.mjs';
 import { library, precache } from '../tests/browser/lib/workbox.mjs';
 
 const SMALL = 10_240, BIG = 5 << 20;
@@ -112,7 +115,7 @@ export const inPage = {
 };
 
 /** Opens the site once, so that everything is cached. */
-export async function prepare(browser, { server, worker }) {
+async function prepare(browser, { server, worker }) {
   const tab = await browser.newPage();
   await tab.goto(`${server.url}empty.html${worker ? '' : '?plain'}`);
   if (worker) {
@@ -127,4 +130,15 @@ export async function prepare(browser, { server, worker }) {
   await tab.goto(`${server.url}index.html${worker ? '' : '?plain'}`);
   await tab.evaluate(inPage.loaded);
   await tab.close();
+}
+
+/** A browser in which each of the cases is served and cached: a case gets its `server`. */
+export async function opened(kind, all) {
+  const running = await launch(kind, { prefs: { 'privacy.reduceTimerPrecision': false } });
+  await running.browser.newPage();
+  for (const one of all) {
+    one.server = await serve(one.folder);
+    await within(120_000, `${one.name} to be cached`, prepare(running.browser, one));
+  }
+  return running;
 }

@@ -5,11 +5,9 @@
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
-import { cases, inPage, names, prepare } from './cached.mjs';
+import { cases, inPage, names, opened } from './cached.mjs';
 import { BROWSERS, option, rotated, RUNS, Table } from './measure.mjs';
-import { serve } from './server.mjs';
-import { launch, stopServiceWorkers } from '../tests/browser/lib/browsers.mjs';
-import { within } from '../tests/browser/lib/wait.mjs';
+import { stopServiceWorkers } from '../tests/browser/lib/browsers.mjs';
 
 const COLD = Number(option('cold', '10'));
 
@@ -45,12 +43,7 @@ const all = await cases(['Peerage', 'ten-line worker'], (list, peerage) => {
   };
 });
 for (const kind of BROWSERS) {
-  const running = await launch(kind, { prefs: { 'privacy.reduceTimerPrecision': false } });
-  await running.browser.newPage();
-  for (const one of all) {
-    one.server = await serve(one.folder);
-    await within(120_000, `${one.name} to be cached`, prepare(running.browser, one));
-  }
+  const running = await opened(kind, all);
   for (let run = -1; run < RUNS; run++) {
     for (const { name, server } of rotated(all, run + 1)) {
       const tab = await running.browser.newPage();

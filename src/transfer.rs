@@ -23,6 +23,7 @@
 mod doors;
 mod hedges;
 mod paths;
+mod reader;
 mod slot;
 
 use std::collections::VecDeque;
@@ -36,11 +37,12 @@ use crate::verify::Verified;
 
 pub use self::doors::{Expected, Fault, Input, Output, ReaderId, RunId, Source, Via};
 pub use self::paths::Paths;
+use self::reader::{Hurry, Reader};
+use self::slot::{Slot, spans};
 
 /// When neighbours are looked at again for what a new version has changed, in milliseconds from one round to the next: whoever
 /// opens a page brings it into the swarm. What none of them has by the end is left until it is needed.
 pub const AHEAD_MS: [u64; 9] = [100, 500, 1_000, 2_000, 4_000, 8_000, 15_000, 30_000, 60_000];
-use self::slot::{Slot, spans};
 
 /// How far ahead of a reader pieces are obtained, in bytes: enough to keep several neighbours busy.
 const WINDOW: u64 = 8 << 20;
@@ -53,27 +55,6 @@ const SLOW_MS: u64 = 500;
 const NEVER: Millis = Millis(u64::MAX);
 /// A mesh that has sent nothing of this file for this long is given up for what was asked of it.
 const PATIENCE_MS: u64 = 10_000;
-
-#[derive(Debug)]
-struct Reader {
-    /// Its first piece.
-    start: usize,
-    next: usize,
-    end: usize,
-    demand: u32,
-    hurry: Hurry,
-}
-
-/// Who waits for what a reader reads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Hurry {
-    /// See [`Input::Open`].
-    Page,
-    /// See [`Input::Prefetch`].
-    Later,
-    /// See [`Input::Ahead`].
-    Ahead,
-}
 
 /// How much of what the mesh owes is fetched as well.
 struct Hedge {
@@ -588,25 +569,18 @@ impl<B: Clone> Transfer<B> {
     }
 
     fn window(&self, reader: &Reader) -> Range<usize> {
-        self.ahead(reader, WINDOW)
+        reader.ahead(&self.pieces, WINDOW)
     }
 
     /// Up to which piece the store is asked for a reader.
     fn first(&self, reader: &Reader) -> usize {
         let waits = self.slots.get(reader.start).is_some_and(|slot| slot.local && slot.body.is_none());
         let is_long = || self.window(reader).end < reader.end;
-        if waits && reader.next == reader.start && is_long() { self.ahead(reader, FIRST).end } else { reader.end }
-    }
-
-    /// A reader's next pieces, until they have this many bytes.
-    fn ahead(&self, reader: &Reader, most: u64) -> Range<usize> {
-        let mut bytes = 0;
-        let ahead = self.pieces[reader.next..reader.end].iter().take_while(|piece| {
-            let within = bytes < most;
-            bytes += u64::from(piece.len);
-            within
-        });
-        reader.next..reader.next + ahead.count()
+        if waits && reader.next == reader.start && is_long() {
+            reader.ahead(&self.pieces, FIRST).end
+        } else {
+            reader.end
+        }
     }
 }
 

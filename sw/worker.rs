@@ -11,6 +11,7 @@
 //!
 //! It keeps nothing that it can't rebuild: browsers stop it after half a minute of rest.
 
+mod ahead;
 mod body;
 mod cache;
 mod files;

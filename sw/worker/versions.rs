@@ -293,7 +293,7 @@ impl Inner {
             precache.extend(shard.iter().filter(|entry| entry.precache));
         }
         let Root { version: number, .. } = version.root.root;
-        let shell = super::files::prefetch(self, &version, precache).await?;
+        let shell = super::ahead::prefetch(self, &version, precache).await?;
         let is_over =
             |site: &Site| site.is_late(&version.root.root) || self.is_hearsay(&version.root) && !site.suffices(true);
         if is_over(&self.site.borrow()) {
@@ -410,7 +410,7 @@ impl Inner {
             self.store.borrow_mut().relabel(&[], &sorted::sort(kept));
             self.link.hold_all(self);
         }
-        super::files::follow(self, version.root.root.version, changed).await;
+        super::ahead::follow(self, version.root.root.version, changed).await;
     }
 
     /// What the owner no longer lets peers have goes to none from now on.
