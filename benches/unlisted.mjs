@@ -16,14 +16,17 @@ const COLD = Number(option('cold', '10'));
 const BODY = randomBytes(10_240, 'answer');
 const PASSES = "self.oninstall = () => self.skipWaiting(); self.onactivate = e => e.waitUntil(clients.claim()); self.onfetch = e => e.respondWith(fetch(e.request));";
 
-/** Dynamic answers: in a folder that has no listed file, and in one that has. */
+/** Dynamic answers: in a folder that has no listed file, in one that has, and there with the ending of one. */
 const answer = (request, response) => request.resume().on('end', () => {
   response.writeHead(200, { 'content-type': 'application/octet-stream', 'content-length': BODY.length, 'cache-control': 'no-store' }).end(BODY);
 });
-const DYNAMIC = { '/api/item': answer, '/files/item': answer };
+const PAGE = '<!doctype html><title>dynamic</title><link rel="icon" href="data:,">';
+const page = (_, response) => response.writeHead(200, { 'content-type': 'text/html', 'content-length': PAGE.length, 'cache-control': 'no-store' }).end(PAGE);
+const DYNAMIC = { '/api/item': answer, '/files/item': answer, '/files/item.bin': answer, '/api/page': page, '/files/page': page };
+const GETS = [['in a folder without listed files', '/api/item'], ['in a folder with listed files', '/files/item'], ['ending as listed files beside it do', '/files/item.bin']];
 
 const folders = { 'no worker': temporaryFolder('plain'), 'a worker that passes all': temporaryFolder('passes'), Peerage: temporaryFolder('peerage') };
-writeFiles(folders['no worker'], { 'index.html': '<!doctype html><title>unlisted</title><link rel="icon" href="data:,">', 'files/listed.bin': 20_000 });
+writeFiles(folders['no worker'], { 'index.html': '<!doctype html><title>unlisted</title><link rel="icon" href="data:,">', 'files/listed.bin': 20_000, 'files/index.html': '<!doctype html><title>listed</title>' });
 for (const name of ['a worker that passes all', 'Peerage']) cpSync(folders['no worker'], folders[name], { recursive: true });
 writeFileSync(path.join(folders['a worker that passes all'], 'peerage-sw.js'), PASSES);
 await publish(folders.Peerage, temporaryFolder('beside'));
@@ -60,15 +63,14 @@ async function prepare(browser, { name, server }) {
   return tab;
 }
 
-async function pass(running, table, { name, tab }) {
+async function pass(running, table, { name, tab, server }) {
   const add = (what, value) => table.add(`${running.kind}: ${what}: ${name}`, value, 'ms');
   await tab.bringToFront();
   await tab.evaluate(inPage.sequence, '/api/item', 20);
-  add('GET, in a folder without listed files', median(await tab.evaluate(inPage.sequence, '/api/item', REPEAT)));
-  add('GET, in a folder with listed files', median(await tab.evaluate(inPage.sequence, '/files/item', REPEAT)));
+  for (const [where, url] of GETS) add(`GET, ${where}`, median(await tab.evaluate(inPage.sequence, url, REPEAT)));
   add('POST', median(await tab.evaluate(inPage.sequence, '/api/item', REPEAT, { method: 'POST', body: 'x' })));
   add(`${AT_ONCE} GET at once`, median([await tab.evaluate(inPage.all, '/api/item', AT_ONCE), await tab.evaluate(inPage.all, '/api/item', AT_ONCE), await tab.evaluate(inPage.all, '/api/item', AT_ONCE)]));
-  for (const [what, url, init] of [['GET, in a folder without listed files', '/api/item'], ['GET, in a folder with listed files', '/files/item'], ['POST', '/api/item', { method: 'POST', body: 'x' }]]) {
+  for (const [what, url, init] of [...GETS.map(([where, url]) => [`GET, ${where}`, url]), ['POST', '/api/item', { method: 'POST', body: 'x' }]]) {
     const times = [];
     for (let i = 0; i < COLD; i++) {
       if (name !== 'no worker') await stopServiceWorkers(running, tab);
@@ -76,6 +78,16 @@ async function pass(running, table, { name, tab }) {
     }
     add(`${what}, after the worker was stopped`, median(times));
   }
+  for (const [where, at] of [['in a folder without listed ones', '/api/page'], ['in a folder with listed ones', '/files/page']]) {
+    const times = [];
+    for (let i = 0; i < COLD; i++) {
+      if (name !== 'no worker') await stopServiceWorkers(running, tab);
+      await tab.goto(new URL(at, server.url).href);
+      times.push(await tab.evaluate(() => performance.getEntriesByType('navigation')[0].responseEnd));
+    }
+    add(`document, ${where}, after the worker was stopped`, median(times));
+  }
+  await tab.goto(server.url);
 }
 
 const table = new Table();

@@ -22,8 +22,8 @@
   const ignoresQuery = selector(IGNORE_QUERY);
   /** Listed files that come from other hosts: `[URL prefix, folder]`. */
   const ELSEWHERE = PEERAGE.scope.cross_origin;
-  /** The folders at the top that have listed files, where they are few enough to be named. */
-  const FOLDERS = PEERAGE.folders && new Set(PEERAGE.folders);
+  /** Folders at the top that have listed files, where they are few enough to be named, and the endings of these, or null. */
+  const LISTED = PEERAGE.listed && new Map(PEERAGE.listed);
   /** What asks for files itself, of the version that is decided when it is asked for. */
   const CONTEXTS = ["worker", "sharedworker"];
 
@@ -205,6 +205,12 @@
     }
   }
 
+  /** Whether a file may be listed, by its folder at the top and its ending. */
+  function isListed(path) {
+    const endings = LISTED.get(path.slice(0, Math.max(0, path.indexOf("/"))));
+    return endings === null || endings?.includes(path.slice(path.lastIndexOf(".") + 1)) === true;
+  }
+
   // What is certainly none of ours is left alone, synchronously.
   function concerns(request) {
     if (request.method !== "GET" && request.method !== "HEAD") return false;
@@ -217,8 +223,7 @@
       return path === "peerage/inspector" || [PEERAGE.page, PEERAGE.mesh, PEERAGE.wasm].some((file) => file.url === path);
     }
     if (request.mode === "navigate" || CONTEXTS.includes(request.destination)) return true;
-    const end = path.indexOf("/");
-    if (FOLDERS && end >= 0 && !FOLDERS.has(path.slice(0, end))) return false;
+    if (LISTED && !isListed(path)) return false;
     if (new URL(url).search !== "" && !ignoresQuery(path)) return false;
     return isPublished(path);
   }
@@ -237,9 +242,9 @@
   }
 
   // Where the browser can be told beforehand (Service Workers, InstallEvent.addRoutes), what can't be ours doesn't even wake
-  // the worker: what is sent, and what lies outside the site or in a folder of it without listed files, and where no query
-  // is ignored what has one. Documents and workers do, since the version of what they load is decided with them. A folder's
-  // name that URLs may write in several ways is left to the guard.
+  // the worker: what is sent, and what lies outside the site or in a folder of it without listed files, or ends as none of
+  // them does, and where no query is ignored what has one. Documents and workers do, since the version of what they load is
+  // decided with them. A folder's name that URLs may write in several ways is left to the guard.
   async function route(event) {
     const below = ({ protocol, hostname, port, pathname }, path = "*", search = "*") => {
       const escaped = pathname.replace(/[\\{}()*+?:]/g, "\\$&");
@@ -249,16 +254,27 @@
     const elsewhere = ELSEWHERE.map(([prefix]) => below(new URL(prefix)));
     await event.addRoutes({ condition: { or: methods }, source: "network" });
     await event.addRoutes({ condition: { not: { or: [below(SCOPE), ...elsewhere] } }, source: "network" });
-    const isPlain = (name) => /^[\w.~-]+$/.test(name);
-    const paths = FOLDERS && PEERAGE.folders.every(isPlain) ? ["", ":file", "peerage/*", ...PEERAGE.folders.map((name) => `${name}/*`)] : ["*"];
+    const isPlain = (name) => /^[\w.~-]*$/.test(name);
+    /** `any` for each ending. A folder's own name is that of its index.html. */
+    const ended = (any, folders, endings) => endings?.map((ending) => `${any}.${ending}`).concat(endings.includes("html") ? folders : []) ?? [any, folders[0]];
+    /** The paths of what may be listed in a folder at the top. */
+    const within = ([folder, endings]) => (folder === "" ? ended(":file", [""], endings) : ended(`${folder}/*`, [`${folder}/`, `${folder}/*/`], endings));
+    /** The same below another host's prefix, which stands for a folder. */
+    const beyond = ([prefix, folder]) => {
+      const top = folder.slice(0, Math.max(0, folder.indexOf("/")));
+      const endings = LISTED !== null && top !== "" ? LISTED.get(top) : null;
+      return ended("*", ["", "*/"], endings === undefined ? null : endings).map((path) => below(new URL(prefix), path, search));
+    };
+    const isNamed = LISTED !== null && [...LISTED.keys()].every(isPlain);
+    const paths = isNamed ? ["peerage/*", ...[...LISTED].flatMap(within)] : ["*"];
     const search = IGNORE_QUERY.include.length > 0 ? "*" : "";
-    const files = [...paths.map((path) => below(SCOPE, path, search)), ...ELSEWHERE.map(([prefix]) => below(new URL(prefix), "*", search))];
+    const files = [...paths.map((path) => below(SCOPE, path, search)), ...ELSEWHERE.flatMap(beyond)];
     const contexts = [{ requestMode: "navigate" }, ...CONTEXTS.map((requestDestination) => ({ requestDestination }))];
     await event.addRoutes({ condition: { not: { or: [...contexts, ...files] } }, source: "network" });
     // Where documents are listed they wait for the worker. Else Chromium would ask the origin for them beside starting the
     // worker (ServiceWorkerAutoPreload), each time, and throw that answer away.
-    const places = PEERAGE.documents?.flatMap((name) => (name === "" ? ["", ":file"] : isPlain(name) ? [`${name}/*`] : [])) ?? ["*"];
-    const documents = places.map((path) => ({ ...below(SCOPE, path, search), requestMode: "navigate" }));
+    const places = PEERAGE.documents?.filter(([folder]) => isPlain(folder));
+    const documents = (places?.flatMap(within) ?? ["*"]).map((path) => ({ ...below(SCOPE, path, search), requestMode: "navigate" }));
     if (documents.length > 0) await event.addRoutes({ condition: { or: documents }, source: "fetch-event" });
   }
 

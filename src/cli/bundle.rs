@@ -1,6 +1,6 @@
 //! The browser bundle that this binary carries, and the files that `publish` makes of it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::ensure;
 use peerage::digest::Digest;
@@ -60,54 +60,93 @@ struct Constants<'a> {
     key: &'a PublicKey,
     site: String,
     scope: &'a Scope,
-    folders: &'a Option<Folders>,
-    documents: &'a Option<Folders>,
+    listed: Option<Pairs<'a>>,
+    documents: Option<Pairs<'a>>,
 }
 
-/// The folders at the top of the site that have listed files: what lies in another is not listed, which the worker says
-/// without being woken, or at least at once.
-pub(crate) type Folders = BTreeSet<String>;
+/// Where files are listed: by the name of each folder at the top of the site, an empty one for the top itself, the endings of
+/// the names in it; `None` where a name may end in any way. What lies elsewhere or ends otherwise is not listed, which a
+/// browser that has static routes is told, and the worker says at once.
+pub(crate) type Places = BTreeMap<String, Option<Endings>>;
+type Endings = BTreeSet<String>;
+/// How the worker script has them: in an object a folder might have a name that means something.
+type Pairs<'a> = Vec<(&'a String, &'a Option<Endings>)>;
 
 /// The most folders that the worker script names.
 const MAX_FOLDERS: usize = 64;
+/// The most endings that it names of one folder.
+const MAX_ENDINGS: usize = 16;
+/// The most endings that it names in all: Chromium takes 1,024 conditions of a worker's routes, and a page of each is two more.
+const MAX_ALL_ENDINGS: usize = 256;
+/// The longest ending; one that is longer names a file rather than a kind of files.
+const MAX_ENDING_BYTES: usize = 16;
 
-/// The folders of these entries and, for tabs on earlier versions, those that the worker script at `before` names; `None`
-/// where there are too many.
-pub(crate) fn folders(entries: &[Entry], before: Option<&Place>) -> Option<Folders> {
-    let mut now = Folders::new();
-    for (folder, _) in entries.iter().filter_map(|entry| entry.path.split_once('/')) {
-        if !now.contains(folder) {
-            now.insert(folder.to_owned());
-            if now.len() > MAX_FOLDERS {
+/// The places of these entries and, for tabs on earlier versions, those that the worker script at `before` names; `None`
+/// where they have too many folders.
+pub(crate) fn listed(entries: &[Entry], clean_urls: bool, before: Option<&Place>) -> Option<Places> {
+    let now = places(entries.iter(), clean_urls)?;
+    let mut all = before.and_then(named_places).unwrap_or_default();
+    for (folder, endings) in &now {
+        match (all.entry(folder.clone()).or_insert_with(|| Some(Endings::new())), endings) {
+            (Some(known), Some(endings)) => known.extend(endings.iter().cloned()),
+            (known, _) => *known = None,
+        }
+    }
+    Some(if all.len() > MAX_FOLDERS { now } else { bounded(all) })
+}
+
+/// The places of the documents among these entries.
+pub(crate) fn documents(entries: &[Entry], clean_urls: bool) -> Option<Places> {
+    places(entries.iter().filter(|entry| entry.media_type.starts_with("text/html")), clean_urls)
+}
+
+fn places<'a>(entries: impl Iterator<Item = &'a Entry>, clean_urls: bool) -> Option<Places> {
+    let mut found = Places::new();
+    for entry in entries {
+        let folder = entry.path.split_once('/').map_or("", |(folder, _)| folder);
+        if !found.contains_key(folder) {
+            found.insert(folder.to_owned(), Some(Endings::new()));
+            if found.len() > MAX_FOLDERS {
                 return None;
             }
         }
-    }
-    let all: Folders = before.and_then(named_folders).unwrap_or_default().union(&now).cloned().collect();
-    Some(if all.len() > MAX_FOLDERS { now } else { all })
-}
-
-/// The folders at the top of the site that have listed documents, an empty name for the top itself; `None` where there are too
-/// many.
-pub(crate) fn documents(entries: &[Entry]) -> Option<Folders> {
-    let mut found = Folders::new();
-    for entry in entries.iter().filter(|entry| entry.media_type.starts_with("text/html")) {
-        let folder = entry.path.split_once('/').map_or("", |(folder, _)| folder);
-        if !found.contains(folder) {
-            found.insert(folder.to_owned());
+        let Some(endings) = found.get_mut(folder) else { continue };
+        match (&mut *endings, ending(&entry.path).filter(|&ending| !(clean_urls && ending == "html"))) {
+            (Some(known), Some(ending)) if known.contains(ending) => {}
+            (Some(known), Some(ending)) => _ = known.insert(ending.to_owned()),
+            _ => *endings = None,
         }
     }
-    Some(found).filter(|found| found.len() <= MAX_FOLDERS)
+    Some(bounded(found))
 }
 
-/// The folders that a worker script names.
-fn named_folders(place: &Place) -> Option<Folders> {
+/// The same, without the endings of folders where they are too many.
+fn bounded(mut places: Places) -> Places {
+    let count = |endings: &Option<Endings>| endings.as_ref().map_or(0, Endings::len);
+    let are_too_many = places.values().map(count).sum::<usize>() > MAX_ALL_ENDINGS;
+    for endings in places.values_mut().filter(|endings| are_too_many || count(endings) > MAX_ENDINGS) {
+        *endings = None;
+    }
+    places
+}
+
+/// What the name of a file ends in, behind its last dot; `None` where it has none that a URL has as it is.
+fn ending(path: &str) -> Option<&str> {
+    let name = path.rsplit_once('/').map_or(path, |(_, name)| name);
+    let (stem, ending) = name.rsplit_once('.')?;
+    let is_plain = ending.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-');
+    (is_plain && !stem.is_empty() && !ending.is_empty() && ending.len() <= MAX_ENDING_BYTES).then_some(ending)
+}
+
+/// The places that a worker script names.
+fn named_places(place: &Place) -> Option<Places> {
     const MAX_SCRIPT_BYTES: usize = 1 << 20;
     let script = place.read(WORKER, MAX_SCRIPT_BYTES).ok()??;
     let line = script.split(|&byte| byte == b'\n').next()?;
     let constants = line.strip_prefix(b"const PEERAGE = ")?.strip_suffix(b";")?;
     let constants: serde_json::Value = serde_json::from_slice(constants).ok()?;
-    serde_json::from_value(constants.get("folders")?.clone()).ok()
+    let pairs: Vec<(String, Option<Endings>)> = serde_json::from_value(constants.get("listed")?.clone()).ok()?;
+    Some(pairs.into_iter().collect())
 }
 
 #[derive(Serialize)]
@@ -143,13 +182,13 @@ impl Bundle {
         Ok(bundle)
     }
 
-    /// The files for the site with this first key, this scope, and these [`folders`] with [`documents`].
+    /// The files for the site with this first key, this scope, and these places of what is [`listed`] and of [`documents`].
     pub(crate) fn build(
         &self,
         key: &PublicKey,
         scope: &Scope,
-        folders: &Option<Folders>,
-        documents: &Option<Folders>,
+        listed: &Option<Places>,
+        documents: &Option<Places>,
     ) -> anyhow::Result<Built> {
         let wasm = wasm_path(self.wasm);
         let mesh = format!("{}\n{}", self.glue, self.mesh);
@@ -163,8 +202,8 @@ impl Bundle {
             key,
             site: key.thumbprint(),
             scope,
-            folders,
-            documents,
+            listed: listed.as_ref().map(|places| places.iter().collect()),
+            documents: documents.as_ref().map(|places| places.iter().collect()),
         })?;
         let worker = format!(
             "const PEERAGE = {constants};\nconst peerageGlue = () => {{\n{}\nreturn wasm_bindgen;\n}};\n{}",
@@ -233,36 +272,63 @@ mod tests {
         paths.into_iter().map(empty_entry).collect()
     }
 
-    fn named(names: &[&str]) -> Folders {
-        names.iter().map(|name| (*name).to_owned()).collect()
+    /// Folders with their endings, `*` for any.
+    fn named(places: &[(&str, &str)]) -> Places {
+        let endings = |text: &str| (text != "*").then(|| text.split_whitespace().map(str::to_owned).collect());
+        places.iter().map(|(folder, text)| ((*folder).to_owned(), endings(text))).collect()
+    }
+
+    fn of(paths: &[&str]) -> Vec<Entry> {
+        entries(paths.iter().map(|path| (*path).to_owned()))
     }
 
     #[test]
-    fn folders_of_the_version_before_stay_named() {
+    fn places_of_the_version_before_stay_named() {
         let dir = tempfile::tempdir().unwrap();
         let place = Place::Folder(dir.path().to_owned());
-        let now = entries(["index.html", "a/b/c.js", "a/d.js", "e/f"].map(str::to_owned));
-        assert_eq!(folders(&now, Some(&place)), Some(named(&["a", "e"])));
-        std::fs::write(dir.path().join(WORKER), "const PEERAGE = {\"folders\":[\"old\"]};\nrest").unwrap();
-        assert_eq!(folders(&now, Some(&place)), Some(named(&["a", "e", "old"])));
-        std::fs::write(dir.path().join(WORKER), "const PEERAGE = {\"folders\":null};\nrest").unwrap();
-        assert_eq!(folders(&now, Some(&place)), Some(named(&["a", "e"])));
+        let now = of(&["index.html", "a/b/c.js", "a/d.png", "e/f", "g/h.js"]);
+        let alone = named(&[("", "html"), ("a", "js png"), ("e", "*"), ("g", "js")]);
+        assert_eq!(listed(&now, false, Some(&place)), Some(alone.clone()));
+        let script = |listed: &str| format!("const PEERAGE = {{\"listed\":{listed}}};\nrest");
+        std::fs::write(dir.path().join(WORKER), script(r#"[["old",["x"]],["a",["css"]],["e",["y"]],["g",null]]"#))
+            .unwrap();
+        let both = named(&[("", "html"), ("a", "css js png"), ("e", "*"), ("g", "*"), ("old", "x")]);
+        assert_eq!(listed(&now, false, Some(&place)), Some(both));
+        std::fs::write(dir.path().join(WORKER), script("null")).unwrap();
+        assert_eq!(listed(&now, false, Some(&place)), Some(alone));
     }
 
     #[test]
-    fn folders_with_documents_are_named() {
-        let mut now = entries(["index.html", "a/b/c.html", "e/f.js", "a/d.html"].map(str::to_owned));
+    fn documents_are_named_where_they_are() {
+        let mut now = of(&["index.html", "a/b/c.html", "e/f.js", "a/d.htm"]);
         for entry in &mut now {
-            entry.media_type = if entry.path.ends_with("html") { "text/html; charset=utf-8" } else { "x/y" }.to_owned();
+            entry.media_type = if entry.path.contains(".htm") { "text/html; charset=utf-8" } else { "x/y" }.to_owned();
         }
-        assert_eq!(documents(&now), Some(named(&["", "a"])));
-        assert_eq!(documents(&now[2..3]), Some(named(&[])));
+        assert_eq!(documents(&now, false), Some(named(&[("", "html"), ("a", "htm html")])));
+        assert_eq!(documents(&now[2..3], false), Some(named(&[])));
+        // About is asked for as /about.
+        assert_eq!(documents(&now, true), Some(named(&[("", "*"), ("a", "*")])));
     }
 
     #[test]
-    fn too_many_folders_are_not_named() {
-        let many = |count| entries((0..count).map(|i| format!("{i}/file")));
-        assert_eq!(folders(&many(MAX_FOLDERS), None).map(|all| all.len()), Some(MAX_FOLDERS));
-        assert_eq!(folders(&many(MAX_FOLDERS + 1), None), None);
+    fn a_name_that_a_url_may_write_otherwise_has_no_ending() {
+        let names = ["LICENSE", ".well", "a.", "a.tar.gz", "v1.2", "a.é", "a.b c", "x/a.b/c", "a.abcdefghijklmnopq"];
+        let endings = names.map(ending);
+        assert_eq!(endings, [None, None, None, Some("gz"), Some("2"), None, None, None, None]);
+    }
+
+    #[test]
+    fn what_is_too_much_is_not_named() {
+        let many = |count| entries((0..count).map(|i| format!("{i}/file.js")));
+        assert_eq!(listed(&many(MAX_FOLDERS), false, None).map(|all| all.len()), Some(MAX_FOLDERS));
+        assert_eq!(listed(&many(MAX_FOLDERS + 1), false, None), None);
+        let kinds = |folders: usize, count: usize| {
+            let of = |folder| (0..count).map(move |i| format!("{folder}/file.{i}"));
+            listed(&entries((0..folders).flat_map(of)), false, None).unwrap()
+        };
+        let are_named = |places: Places| places.values().all(Option::is_some);
+        assert!(are_named(kinds(16, MAX_ENDINGS)));
+        assert!(!are_named(kinds(1, MAX_ENDINGS + 1)));
+        assert!(kinds(17, MAX_ENDINGS).values().all(Option::is_none), "more than {MAX_ALL_ENDINGS}");
     }
 }

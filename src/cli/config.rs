@@ -343,7 +343,7 @@ pub(crate) struct Scope {
     /// Files that are the same whatever the query of their URL.
     ignore_query: ScopeRegex,
     /// The host answers for `about.html` at `about`; at its full name it may redirect.
-    clean_urls: bool,
+    pub(crate) clean_urls: bool,
 }
 
 /// The same patterns as sources for JavaScript's `RegExp`, without flags.

@@ -178,8 +178,10 @@ pub(crate) fn publish(options: &PublishOptions) -> anyhow::Result<Report> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let signer = plan.carry_out(now)?;
     warnings.extend(keys::warning(&signer.file));
-    let folders = bundle::folders(&entries, previous.as_ref().map(|p| &p.place));
-    let built = embedded.build(&signer.first, &rules.scope(), &folders, &bundle::documents(&entries))?;
+    let scope = rules.scope();
+    let listed = bundle::listed(&entries, scope.clean_urls, previous.as_ref().map(|p| &p.place));
+    let documents = bundle::documents(&entries, scope.clean_urls);
+    let built = embedded.build(&signer.first, &scope, &listed, &documents)?;
 
     let unsigned = Root {
         format: FORMAT,

@@ -119,12 +119,12 @@ story('what is known not to be listed goes to the network without the wasm', asy
   const site = await stage.site(files);
   const front = await stage.front(await stage.serve(site));
   let asked = 0;
-  front.when('/item', (_, response) => response.writeHead(200, { 'cache-control': 'no-store' }).end(`${asked += 1}`));
+  front.when('/item.bin', (_, response) => response.writeHead(200, { 'cache-control': 'no-store' }).end(`${asked += 1}`));
   const visitor = await stage.visitor(kind);
   await visitor.enter(front.url);
-  const item = () => visitor.page.evaluate(async () => (await fetch('item')).text());
+  const item = () => visitor.page.evaluate(async () => (await fetch('item.bin')).text());
   assert.equal(await item(), '1');
-  await until('that to be written down', async () => (await table(visitor))?.unlisted.includes(new URL('item', front.url).href));
+  await until('that to be written down', async () => (await table(visitor))?.unlisted.includes(new URL('item.bin', front.url).href));
   assert.ok(await loseWasm(visitor), 'the wasm was in the cache');
   await visitor.stopWorker();
   assert.deepEqual([await item(), await item()], ['2', '3']);
@@ -133,19 +133,38 @@ story('what is known not to be listed goes to the network without the wasm', asy
   assert.ok(await loseWasm(visitor), 'for another file it was');
 
   // A release that lists it: the next document gets it from the worker.
-  site.write({ item: 'listed' });
+  site.write({ 'item.bin': 'listed' });
   await site.publish();
   await until('it to be listed', async () => {
     await visitor.page.reload();
     await visitor.ready();
     await item();
-    return (await visitor.explain(new URL('item', front.url).href)) !== null;
+    return (await visitor.explain(new URL('item.bin', front.url).href)) !== null;
   });
+});
+
+story('what ends as no listed file does goes to the network without the wasm, the first time as well', async (stage, kind) => {
+  const site = await stage.site({ ...files, 'inner/part.bin': 1000, 'notes/LICENSE': 2000 });
+  const front = await stage.front(await stage.serve(site));
+  for (const path of ['/item', '/inner/item', '/inner/deep/item.js', '/other/item.bin']) front.when(path, (_, response) => response.writeHead(200, { 'cache-control': 'no-store' }).end(path));
+  const visitor = await stage.visitor(kind);
+  await visitor.enter(front.url);
+  assert.ok(await loseWasm(visitor), 'the wasm was in the cache');
+  await visitor.stopWorker();
+  const answers = await visitor.page.evaluate(async () => {
+    const paths = ['item', 'inner/item', 'inner/deep/item.js', 'other/item.bin'];
+    return Promise.all(paths.map(async path => (await fetch(path)).text()));
+  });
+  assert.deepEqual(answers, ['/item', '/inner/item', '/inner/deep/item.js', '/other/item.bin']);
+  assert.ok(!await loseWasm(visitor), 'the wasm was not needed');
+  // A file without an ending is listed in this folder: here any name may be.
+  assert.equal((await visitor.take([site.url(front.url, 'notes/LICENSE')]))[0].sha256, site.sha256('notes/LICENSE'));
+  assert.ok((await visitor.explain(site.url(front.url, 'notes/LICENSE')))?.verified);
 });
 
 // Firefox has no static routes yet.
 story('what cannot be ours does not wake the worker', async (stage, kind) => {
-  const site = await stage.site({ ...files, 'inner/part.bin': 1000 }, { at: 'game' });
+  const site = await stage.site({ ...files, 'inner/part.bin': 1000, 'pages/index.html': '<!doctype html><title>Pages</title>', 'pages/a/index.html': '<!doctype html><title>A</title>' }, { at: 'game' });
   const origin = await stage.serve(site);
   const visitor = await stage.visitor(kind);
   const base = new URL('game/', origin.url).href;
@@ -158,13 +177,19 @@ story('what cannot be ours does not wake the worker', async (stage, kind) => {
     const seen = { post: await source(urls.own, { method: 'POST', body: 'x' }) };
     for (const name of Object.keys(urls)) seen[name] = await source(urls[name]);
     return seen;
-  }, { own: `${base}part-1.bin`, below: `${base}inner/part.bin`, query: `${base}part-1.bin?v=2`, outside: `${origin.url}part-1.bin`, other: `${base}other/part.bin` });
-  assert.deepEqual(passed, { post: 'network', own: '', below: '', query: 'network', outside: 'network', other: 'network' });
+  }, { own: `${base}part-1.bin`, below: `${base}inner/part.bin`, query: `${base}part-1.bin?v=2`, outside: `${origin.url}part-1.bin`, other: `${base}other/part.bin`, index: base, unlisted: `${base}unlisted.bin`, ending: `${base}item`, inner: `${base}inner/item.json`, pages: `${base}pages/`, page: `${base}pages/a/`, bare: `${base}pages/a` });
+  assert.deepEqual(passed, {
+    post: 'network', own: '', below: '', query: 'network', outside: 'network', other: 'network',
+    index: '', unlisted: '', ending: 'network', inner: 'network', pages: '', page: '', bare: 'network',
+  });
 
-  // Documents are listed at the top only: for those the browser asks nobody else while it starts the worker.
+  // For what may be a listed document the browser asks nobody else while it starts the worker.
   const matched = async url => {
     await visitor.goto(url);
     return visitor.page.evaluate(() => performance.getEntriesByType('navigation')[0].workerMatchedSourceType);
   };
-  assert.deepEqual([await matched(base), await matched(`${base}inner/missing.html`)], ['fetch-event', '']);
+  const documents = [base, `${base}pages/a/`, `${base}pages/item`, `${base}inner/missing.html`];
+  const routed = [];
+  for (const url of documents) routed.push(await matched(url));
+  assert.deepEqual(routed, ['fetch-event', 'fetch-event', '', '']);
 }, { over: EACH.filter(([kind]) => kind === 'chromium') });

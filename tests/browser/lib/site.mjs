@@ -4,7 +4,7 @@ import { mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 
 /** The one line that a site owner adds. */
-export const REGISTER = '<script>navigator.serviceWorker.register("peerage-sw.js")</script>';
+export const REGISTER = '<script>addEventListener("load", () => navigator.serviceWorker?.register("peerage-sw.js"))</script>';
 
 /** `size` bytes that look random, and are the same for the same `seed` on every run. */
 export function randomBytes(size, seed) {
