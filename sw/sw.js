@@ -24,6 +24,7 @@
   const ELSEWHERE = PEERAGE.scope.cross_origin;
   /** Folders at the top that have listed files, where they are few enough to be named, and the endings of these, or null. */
   const LISTED = PEERAGE.listed && new Map(PEERAGE.listed);
+  const LEFT = Symbol("left");
   /** What asks for files itself, of the version that is decided when it is asked for. */
   const CONTEXTS = ["worker", "sharedworker"];
 
@@ -211,7 +212,8 @@
     return endings === null || endings?.includes(path.slice(path.lastIndexOf(".") + 1)) === true;
   }
 
-  // What is certainly none of ours is left alone, synchronously.
+  // What is certainly none of ours is left alone, synchronously: false. A document that is (`LEFT`) needn't wait for us, but
+  // what it loads may be ours.
   function concerns(request) {
     if (request.method !== "GET" && request.method !== "HEAD") return false;
     const { url, headers } = request;
@@ -222,7 +224,11 @@
     if (path.startsWith("peerage/")) {
       return path === "peerage/inspector" || [PEERAGE.page, PEERAGE.mesh, PEERAGE.wasm].some((file) => file.url === path);
     }
-    if (request.mode === "navigate" || CONTEXTS.includes(request.destination)) return true;
+    return CONTEXTS.includes(request.destination) || mayBeListed(url, path) || (request.mode === "navigate" && LEFT);
+  }
+
+  /** Whether a URL may name a listed file: by its query, and as far as is known here by its path. */
+  function mayBeListed(url, path) {
     if (LISTED && !isListed(path)) return false;
     if (new URL(url).search !== "" && !ignoresQuery(path)) return false;
     return isPublished(path);
@@ -330,7 +336,9 @@
   }
 
   function onFetch(event) {
-    if (!concerns(event.request)) return;
+    const concern = concerns(event.request);
+    if (concern === LEFT) event.waitUntil(call((worker) => worker.left(event), true).catch(() => {}));
+    if (concern !== true) return;
     const known = hot.find(event);
     if (known === hot.NETWORK) return;
     if (known instanceof Response) {

@@ -247,6 +247,13 @@ impl Worker {
         })
     }
 
+    /// A navigation that the guards left to the network: what its document loads is decided now.
+    pub fn left(&self, event: web_sys::FetchEvent) -> Promise {
+        let inner = self.0;
+        inner.hold(&event);
+        respond::left(inner, crate::js::text(&event, "resultingClientId"))
+    }
+
     /// A request that the guards let through. Resolves to what the response is made of, or to `undefined`: the network.
     pub fn fetch(&self, event: web_sys::FetchEvent, number: u32, ignores_query: bool) -> Promise {
         let inner = self.0;

@@ -228,17 +228,27 @@ async fn navigate(
             return answer;
         }
     }
-    // Not ours: what it loads is answered from the version that the origin confirmed just now, or not at all.
-    let resulting = resulting.to_owned();
-    inner.pin(&resulting, Pin::Pass);
-    js::spawn(async move {
-        let Ok(Refreshed::Confirmed) = Inner::refreshed(refreshing).await else { return };
-        let current = inner.site.borrow().current;
-        if let Some(number) = current {
-            inner.pin(&resulting, Pin::Version(number));
-        }
-    });
+    // Not ours. What it loads passes until the origin's word is there.
+    inner.pin(resulting, Pin::Pass);
+    let _ = left(inner, resulting.to_owned());
     None
+}
+
+/// A document that is the network's: what it loads is answered from the version that the origin confirms now, or not at all.
+pub(super) fn left(inner: &'static Inner, client: String) -> Promise {
+    met(inner, client, |refreshed| matches!(refreshed, Refreshed::Confirmed))
+}
+
+/// Pins a client to the current version if what the origin says of it `will_do`, or else to the network.
+fn met(inner: &'static Inner, client: String, will_do: fn(Refreshed) -> bool) -> Promise {
+    inner.meeting.borrow_mut().push(client.clone());
+    js::promise(async move {
+        let is_good = inner.refresh().await.is_ok_and(will_do);
+        let current = inner.site.borrow().current;
+        inner.meeting.borrow_mut().retain(|other| *other != client);
+        inner.pin(&client, current.filter(|_| is_good).map_or(Pin::Pass, Pin::Version));
+        Ok(JsValue::UNDEFINED)
+    })
 }
 
 /// A document that did not come through here, since a handler of the site's own answered it, or since it answers what was
@@ -247,25 +257,20 @@ async fn navigate(
 async fn meet(inner: &'static Inner, event: &web_sys::FetchEvent, client: &str) {
     let fresh_ms = inner.current().map_or(0, |version| u64::from(version.root.root.policy.fresh_ms));
     let client = client.to_owned();
-    if !inner.constants.is_guest && !was_fetched(inner, client.clone()).await {
+    let is_being_met = inner.meeting.borrow().contains(&client);
+    if !is_being_met && !inner.constants.is_guest && !was_fetched(inner, client.clone()).await {
         let current = inner.site.borrow().current;
         if let Some(current) = current {
             inner.pin(&client, Pin::Version(current));
         }
         return;
     }
-    inner.meeting.borrow_mut().push(client.clone());
-    let met = js::promise(async move {
-        let refreshed = inner.refresh().await;
-        let current = inner.site.borrow().current;
-        let pin = match (refreshed, current) {
-            (Ok(Refreshed::Confirmed | Refreshed::Unreachable), Some(current)) => Pin::Version(current),
-            _ => Pin::Pass,
-        };
-        inner.meeting.borrow_mut().retain(|other| *other != client);
-        inner.pin(&client, pin);
-        Ok(JsValue::UNDEFINED)
-    });
+    // Of one that is being met the verdict is that of whoever began.
+    let met = if is_being_met {
+        settled(inner.refreshing())
+    } else {
+        met(inner, client, |refreshed| matches!(refreshed, Refreshed::Confirmed | Refreshed::Unreachable))
+    };
     if event.wait_until(&met).is_ok() {
         // Neither rejects.
         let _ = js::wait(Promise::race(&Array::of2(&met, &after(fresh_ms)))).await;

@@ -162,6 +162,34 @@ story('what ends as no listed file does goes to the network without the wasm, th
   assert.ok((await visitor.explain(site.url(front.url, 'notes/LICENSE')))?.verified);
 });
 
+story('a document that is not listed does not wait for the wasm, and what it loads is of the release that the origin has', async (stage, kind) => {
+  const site = await stage.site(files);
+  const front = await stage.front(await stage.serve(site));
+  front.when('/item', (_, response) => response.writeHead(200, { 'content-type': 'text/html', 'cache-control': 'no-store' }).end(html('Item')));
+  const visitor = await stage.visitor(kind);
+  await visitor.enter(front.url);
+  const part = site.url(front.url, 'part-1.bin');
+  await visitor.take([part]);
+  assert.ok(await loseWasm(visitor), 'the wasm was in the cache');
+  let release;
+  const released = new Promise(resolve => { release = resolve; });
+  const held = front.when(/\.wasm$/, async (_, __, pass) => { await released; pass(); });
+  await visitor.stopWorker();
+  await visitor.goto(`${front.url}item`);
+  assert.equal(await visitor.page.title(), 'Item');
+  const taken = visitor.take([part]);
+  release();
+  assert.deepEqual(site.differences(await taken, front.url), []);
+  held();
+  const named = await visitor.page.evaluate(url => performance.getEntriesByName(url).at(-1).serverTiming.map(({ name }) => name), part);
+  assert.deepEqual(named, ['peerage'], 'the worker answered');
+
+  site.write({ 'part-1.bin': 8000 });
+  await site.publish();
+  await visitor.goto(`${front.url}item`);
+  assert.deepEqual(site.differences(await visitor.take([part]), front.url), []);
+});
+
 // Firefox has no static routes yet.
 story('what cannot be ours does not wake the worker', async (stage, kind) => {
   const site = await stage.site({ ...files, 'inner/part.bin': 1000, 'pages/index.html': '<!doctype html><title>Pages</title>', 'pages/a/index.html': '<!doctype html><title>A</title>' }, { at: 'game' });
