@@ -277,11 +277,10 @@
     const files = [...paths.map((path) => below(SCOPE, path, search)), ...ELSEWHERE.flatMap(beyond)];
     const contexts = [{ requestMode: "navigate" }, ...CONTEXTS.map((requestDestination) => ({ requestDestination }))];
     await event.addRoutes({ condition: { not: { or: [...contexts, ...files] } }, source: "network" });
-    // Where documents are listed they wait for the worker. Else Chromium would ask the origin for them beside starting the
-    // worker (ServiceWorkerAutoPreload), each time, and throw that answer away.
-    const places = PEERAGE.documents?.filter(([folder]) => isPlain(folder));
-    const documents = (places?.flatMap(within) ?? ["*"]).map((path) => ({ ...below(SCOPE, path, search), requestMode: "navigate" }));
-    if (documents.length > 0) await event.addRoutes({ condition: { or: documents }, source: "fetch-event" });
+    // A document that may be listed waits for the worker. Else Chromium would ask the origin for it beside starting the worker
+    // (ServiceWorkerAutoPreload), each time, and throw that answer away.
+    const documents = paths.map((path) => ({ ...below(SCOPE, path, search), requestMode: "navigate" }));
+    await event.addRoutes({ condition: { or: documents }, source: "fetch-event" });
   }
 
   async function install() {

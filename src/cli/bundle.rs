@@ -61,7 +61,6 @@ struct Constants<'a> {
     site: String,
     scope: &'a Scope,
     listed: Option<Pairs<'a>>,
-    documents: Option<Pairs<'a>>,
 }
 
 /// Where files are listed: by the name of each folder at the top of the site, an empty one for the top itself, the endings of
@@ -84,7 +83,7 @@ const MAX_ENDING_BYTES: usize = 16;
 /// The places of these entries and, for tabs on earlier versions, those that the worker script at `before` names; `None`
 /// where they have too many folders.
 pub(crate) fn listed(entries: &[Entry], clean_urls: bool, before: Option<&Place>) -> Option<Places> {
-    let now = places(entries.iter(), clean_urls)?;
+    let now = places(entries, clean_urls)?;
     let mut all = before.and_then(named_places).unwrap_or_default();
     for (folder, endings) in &now {
         match (all.entry(folder.clone()).or_insert_with(|| Some(Endings::new())), endings) {
@@ -95,12 +94,7 @@ pub(crate) fn listed(entries: &[Entry], clean_urls: bool, before: Option<&Place>
     Some(if all.len() > MAX_FOLDERS { now } else { bounded(all) })
 }
 
-/// The places of the documents among these entries.
-pub(crate) fn documents(entries: &[Entry], clean_urls: bool) -> Option<Places> {
-    places(entries.iter().filter(|entry| entry.media_type.starts_with("text/html")), clean_urls)
-}
-
-fn places<'a>(entries: impl Iterator<Item = &'a Entry>, clean_urls: bool) -> Option<Places> {
+fn places(entries: &[Entry], clean_urls: bool) -> Option<Places> {
     let mut found = Places::new();
     for entry in entries {
         let folder = entry.path.split_once('/').map_or("", |(folder, _)| folder);
@@ -182,14 +176,8 @@ impl Bundle {
         Ok(bundle)
     }
 
-    /// The files for the site with this first key, this scope, and these places of what is [`listed`] and of [`documents`].
-    pub(crate) fn build(
-        &self,
-        key: &PublicKey,
-        scope: &Scope,
-        listed: &Option<Places>,
-        documents: &Option<Places>,
-    ) -> anyhow::Result<Built> {
+    /// The files for the site with this first key, this scope, and these places of what is [`listed`].
+    pub(crate) fn build(&self, key: &PublicKey, scope: &Scope, listed: &Option<Places>) -> anyhow::Result<Built> {
         let wasm = wasm_path(self.wasm);
         let mesh = format!("{}\n{}", self.glue, self.mesh);
         let part = |url, bytes| Part { url, sha256: Digest::of(bytes) };
@@ -203,7 +191,6 @@ impl Bundle {
             site: key.thumbprint(),
             scope,
             listed: listed.as_ref().map(|places| places.iter().collect()),
-            documents: documents.as_ref().map(|places| places.iter().collect()),
         })?;
         let worker = format!(
             "const PEERAGE = {constants};\nconst peerageGlue = () => {{\n{}\nreturn wasm_bindgen;\n}};\n{}",
@@ -299,15 +286,10 @@ mod tests {
     }
 
     #[test]
-    fn documents_are_named_where_they_are() {
-        let mut now = of(&["index.html", "a/b/c.html", "e/f.js", "a/d.htm"]);
-        for entry in &mut now {
-            entry.media_type = if entry.path.contains(".htm") { "text/html; charset=utf-8" } else { "x/y" }.to_owned();
-        }
-        assert_eq!(documents(&now, false), Some(named(&[("", "html"), ("a", "htm html")])));
-        assert_eq!(documents(&now[2..3], false), Some(named(&[])));
-        // About is asked for as /about.
-        assert_eq!(documents(&now, true), Some(named(&[("", "*"), ("a", "*")])));
+    fn a_page_with_a_clean_url_may_end_in_any_way() {
+        let now = of(&["index.html", "a/b/about.html", "a/d.js", "e/f.js"]);
+        assert_eq!(listed(&now, true, None), Some(named(&[("", "*"), ("a", "*"), ("e", "js")])));
+        assert_eq!(listed(&now, false, None), Some(named(&[("", "html"), ("a", "html js"), ("e", "js")])));
     }
 
     #[test]

@@ -180,8 +180,7 @@ pub(crate) fn publish(options: &PublishOptions) -> anyhow::Result<Report> {
     warnings.extend(keys::warning(&signer.file));
     let scope = rules.scope();
     let listed = bundle::listed(&entries, scope.clean_urls, previous.as_ref().map(|p| &p.place));
-    let documents = bundle::documents(&entries, scope.clean_urls);
-    let built = embedded.build(&signer.first, &scope, &listed, &documents)?;
+    let built = embedded.build(&signer.first, &scope, &listed)?;
 
     let unsigned = Root {
         format: FORMAT,

@@ -18,10 +18,11 @@ const echo = async (request, response) => {
 const ask = (name, init, more = {}) => ({
   name, server: { echo }, run: `async (lab, base) => { const response = await fetch(base + 'echo?a=b%20c', ${init}); return { ...lab.head(response), json: await response.json() }; }`, ...more,
 });
-const at = (name, handler, more = {}) => ({ name, server: { it: handler }, run: (lab, base) => lab.look(`${base}it`), ...more });
+const at = (name, handler, more = {}) => ({ name, server: { 'it.bin': handler }, run: (lab, base) => lab.look(`${base}it.bin`), ...more });
 const redirect = (status, location) => (_, response) => answer(response, status, { location });
-const REDIRECTED = "async (lab, base) => { const response = await fetch(base + 'it', {}); return { ...lab.head(response), json: await response.json() }; }";
-// What was asked for once by a document is left to the browser the next time.
+const REDIRECTED = "async (lab, base) => { const response = await fetch(base + 'it.bin', {}); return { ...lab.head(response), json: await response.json() }; }";
+// `it.bin` may be listed for all that the browser and the guard know: other files of this folder end so. What was asked for once
+// by a document is left to the browser the next time, and what ends as no listed file does, as `bare`, the first time.
 const NO_NAME = { reason: 'Chromium names the URL and the end of what a worker fetched otherwise', kinds: ['chromium'], states: ['cold'] };
 const NO_STATUS = { reason: 'Firefox has no status of what a worker could not fetch', kinds: ['firefox'], states: ['cold'] };
 
@@ -61,22 +62,27 @@ const cases = [
   at('201 with a body', (_, response) => answer(response, 201, { 'content-type': 'text/plain', 'x-a': 'b' }, 'made')),
   at('an empty 200', (_, response) => answer(response, 200, { 'content-length': 0 })),
   at('206', (request, response) => answer(response, 206, { 'content-type': 'text/plain', 'content-range': 'bytes 1-3/9' }, 'bcd'), {
-    run: (lab, base) => lab.look(`${base}it`, { headers: { range: 'bytes=1-3' } }),
+    run: (lab, base) => lab.look(`${base}it.bin`, { headers: { range: 'bytes=1-3' } }),
   }),
   at('401', (_, response) => answer(response, 401, { 'content-type': 'text/plain' }, 'who?')),
   at('403', (_, response) => answer(response, 403, { 'content-type': 'text/plain' }, 'no')),
   at('500', (_, response) => answer(response, 500, { 'content-type': 'text/plain' }, 'broken')),
   at('503 with Retry-After', (_, response) => answer(response, 503, { 'retry-after': '1' })),
   ...[301, 302, 303, 307, 308].map(status => ({
-    name: `redirect ${status}`, server: { it: redirect(status, 'echo'), echo }, run: REDIRECTED,
+    name: `redirect ${status}`, server: { 'it.bin': redirect(status, 'echo'), echo }, run: REDIRECTED,
   })),
-  { name: 'redirect of a POST', server: { it: redirect(307, 'echo'), echo }, run: REDIRECTED.replace('{}', "{ method: 'POST', body: 'x' }") },
-  { name: 'redirect to a listed file', files: { 'data.bin': 1000 }, server: { it: redirect(302, 'data.bin') }, run: (lab, base) => lab.look(`${base}it`) },
-  { name: 'redirect in a circle', differs: { timing: NO_STATUS }, server: { it: redirect(302, 'it') }, run: (lab, base) => lab.look(`${base}it`) },
-  { name: 'redirect of a document', files: base => ({ 'page.html': page(base) }), server: { it: redirect(302, 'page.html?x#y') }, page: 'it' },
-  { name: 'redirect to another origin', differs: { console: { reason: 'neither browser says of a worker\'s request where its redirect led', states: ['cold'] }, timing: NO_STATUS }, run: (lab, base, { other }) => lab.look(`${base}it`).then(seen => ({ ...seen, other: other.length > 0 })), server: { it: redirect(302, 'http://localhost:1/') } },
+  { name: 'redirect of a POST', server: { 'it.bin': redirect(307, 'echo'), echo }, run: REDIRECTED.replace('{}', "{ method: 'POST', body: 'x' }") },
+  { name: 'redirect to a listed file', files: { 'data.bin': 1000 }, server: { 'it.bin': redirect(302, 'data.bin') }, run: (lab, base) => lab.look(`${base}it.bin`) },
+  { name: 'redirect in a circle', differs: { timing: NO_STATUS }, server: { 'it.bin': redirect(302, 'it.bin') }, run: (lab, base) => lab.look(`${base}it.bin`) },
+  { name: 'redirect in a circle, bare', server: { bare: redirect(302, 'bare') }, run: (lab, base) => lab.look(`${base}bare`) },
+  { name: 'redirect of a document, bare', files: base => ({ 'page.html': page(base) }), server: { bare: redirect(302, 'page.html?x#y') }, page: 'bare' },
+  { name: 'redirect to another origin, bare', run: (lab, base) => lab.look(`${base}bare`), server: { bare: redirect(302, 'http://localhost:1/') } },
+  { name: 'redirect to a listed file, bare', files: { 'data.bin': 1000 }, server: { bare: redirect(302, 'data.bin') }, run: (lab, base) => lab.look(`${base}bare`) },
+  { name: 'redirect of a document', files: base => ({ 'page.html': page(base) }), server: { 'it.bin': redirect(302, 'page.html?x#y') }, page: 'it.bin' },
+  { name: 'redirect to another origin', differs: { console: { reason: 'neither browser says of a worker\'s request where its redirect led', states: ['cold'] }, timing: NO_STATUS }, run: (lab, base, { other }) => lab.look(`${base}it.bin`).then(seen => ({ ...seen, other: other.length > 0 })), server: { 'it.bin': redirect(302, 'http://localhost:1/') } },
   at('a connection that breaks at once', (request, response) => response.destroy()),
   at('a connection that breaks in the body', (_, response) => { response.writeHead(200, { 'content-length': 1000 }); response.write('x'.repeat(100)); setTimeout(() => response.destroy(), 50); }, { differs: { console: NO_NAME, decodedBodySize: NO_NAME } }),
+  { name: 'a connection that breaks in the body, bare', server: { bare: (_, response) => { response.writeHead(200, { 'content-length': 1000 }); response.write('x'.repeat(100)); setTimeout(() => response.destroy(), 50); } }, run: (lab, base) => lab.look(`${base}bare`) },
   at('a body that comes slowly', async (_, response) => {
     response.writeHead(200, { 'content-type': 'text/plain' });
     for (let i = 0; i < 5; i++) { response.write(`${i}\n`); await pause(30); }
@@ -84,10 +90,10 @@ const cases = [
   }),
   {
     name: 'the first part of a body that goes on',
-    server: { it: (_, response) => { response.writeHead(200, { 'content-type': 'text/plain' }); response.write('first'); const timer = setTimeout(() => response.end(), 20_000); response.on('close', () => clearTimeout(timer)); } },
+    server: { 'it.bin': (_, response) => { response.writeHead(200, { 'content-type': 'text/plain' }); response.write('first'); const timer = setTimeout(() => response.end(), 20_000); response.on('close', () => clearTimeout(timer)); } },
     run: async (lab, base) => {
       const abort = new AbortController();
-      const reader = (await fetch(`${base}it`, { signal: abort.signal })).body.getReader();
+      const reader = (await fetch(`${base}it.bin`, { signal: abort.signal })).body.getReader();
       const { value } = await reader.read();
       abort.abort();
       return { first: new TextDecoder().decode(value), then: await reader.read().catch(lab.failure) };
@@ -95,9 +101,9 @@ const cases = [
   },
   {
     name: 'server-sent events',
-    server: { it: (request, response) => { response.writeHead(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-store' }); for (let i = 1; i < 4; i++) response.write(`id: ${i}\ndata: ${i} ${request.headers.accept}\n\n`); response.on('close', () => response.end()); } },
+    server: { 'it.bin': (request, response) => { response.writeHead(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-store' }); for (let i = 1; i < 4; i++) response.write(`id: ${i}\ndata: ${i} ${request.headers.accept}\n\n`); response.on('close', () => response.end()); } },
     run: (lab, base) => lab.within(5000, new Promise(resolve => {
-      const source = new EventSource(`${base}it`);
+      const source = new EventSource(`${base}it.bin`);
       const got = [];
       source.onmessage = ({ data, lastEventId, origin }) => { got.push([data, lastEventId, origin]); if (got.length === 3) { source.close(); resolve(got); } };
       source.onerror = () => resolve('error');
@@ -155,8 +161,9 @@ const cases = [
       return visitor.page.evaluate(() => ({ title: document.title, url: document.URL, referrer: document.referrer, origin: document.origin }));
     },
   },
-  { name: 'a document that is made anew each time', server: { it: (_, response) => answer(response, 200, { 'content-type': 'text/html; charset=utf-8', 'cache-control': 'no-store' }, page('made anew', '<script src="part.js"></script>')) }, files: base => ({ 'part.js': `document.title += ${JSON.stringify(base)};` }), page: 'it' },
-  { name: 'an error as a document', server: { it: (_, response) => answer(response, 500, { 'content-type': 'text/html; charset=utf-8' }, page('broken')) }, page: 'it' },
+  { name: 'a document that is made anew each time', server: { 'it.bin': (_, response) => answer(response, 200, { 'content-type': 'text/html; charset=utf-8', 'cache-control': 'no-store' }, page('made anew', '<script src="part.js"></script>')) }, files: base => ({ 'part.js': `document.title += ${JSON.stringify(base)};` }), page: 'it.bin' },
+  { name: 'a document that is made anew each time, bare', server: { bare: (_, response) => answer(response, 200, { 'content-type': 'text/html; charset=utf-8', 'cache-control': 'no-store' }, page('made anew', '<script src="part.js"></script>')) }, files: base => ({ 'part.js': `document.title += ${JSON.stringify(base)};` }), page: 'bare' },
+  { name: 'an error as a document', server: { 'it.bin': (_, response) => answer(response, 500, { 'content-type': 'text/html; charset=utf-8' }, page('broken')) }, page: 'it.bin' },
   {
     // The frame has a worker of its own there, where the browser lets it: storage is kept apart for each embedding site.
     name: 'a frame in a page of another site', page: 'frame.html', differs: { controlled: 'a page can see that it has a worker' },
