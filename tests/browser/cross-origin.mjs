@@ -158,7 +158,7 @@ story('a page cannot tell a verified file of another host from that host\'s own'
   const site = await stage.site({ 'index.html': html('Home'), 'lab.html': html('Lab', '', ''), 'favicon.ico': '', ...files }, { config: `[cross_origin]\n"${cdnFront.url}assets/" = "assets"\n` });
   const origin = await stage.serve(site);
   addServers(cdnFront, cases);
-  const [plain, front] = [await stage.front(origin), await stage.front(origin)];
+  const [plain, front, takers] = [await stage.front(origin), await stage.front(origin), await stage.front(origin)];
   const visitor = await stage.visitor(kind);
   const extra = { cdn: cdnFront.url };
   const direct = await observe(visitor, plain.url, cases, extra);
@@ -166,14 +166,25 @@ story('a page cannot tell a verified file of another host from that host\'s own'
   const found = [];
   const used = new Set();
   const asked = {};
-  for (const state of ['cold', 'warm', 'offline']) {
+  const taker = await stage.visitor(kind, { name: 'taker' });
+  for (const state of ['cold', 'warm', 'peer', 'offline']) {
     if (state === 'offline') await Promise.all([front.stop(), cdnFront.stop()]);
+    if (state === 'peer') {
+      await enterLab(taker, takers.url);
+      await visitor.goto(new URL('lab.html', front.url).href);
+      await visitor.ready();
+      for (const who of [visitor, taker]) await who.consent();
+      await taker.neighbours(1);
+      // The mesh ends with its document: this tab stays, another one shows the cases.
+      await taker.newTab();
+    }
     const before = cdnFront.requests(`/${folderOf(cases[0])}/data.txt`);
     const list = state === 'cold' ? cases : cases.filter(({ needs, again }) => needs !== 'network' || (again && state === 'warm'));
-    found.push(...compare({ state, kind, direct, behind: await observe(visitor, front.url, list, extra), everywhere: ELSEWHERE, used }));
+    const [who, at] = state === 'peer' ? [taker, takers] : [visitor, front];
+    found.push(...compare({ state, kind, direct, behind: await observe(who, at.url, list, extra), everywhere: ELSEWHERE, used }));
     asked[state] = cdnFront.requests(`/${folderOf(cases[0])}/data.txt`) - before;
   }
   found.push(...unused(OF_ANOTHER_HOST, used, kind));
   assert.ok(found.length === 0, readable(found));
-  assert.deepEqual(asked, { cold: 1, warm: 0, offline: 0 }, 'a file is asked for once');
+  assert.deepEqual(asked, { cold: 1, warm: 0, peer: 0, offline: 0 }, 'a file is asked for once');
 });
