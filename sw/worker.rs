@@ -27,6 +27,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 
+use futures::channel::oneshot;
 use js_sys::{Array, Function, Promise};
 use peerage::digest::Digest;
 use peerage::keys::Chain;
@@ -109,6 +110,14 @@ struct Inner {
     /// Headers were observed since they were last written.
     observed_more: Cell<bool>,
     refreshing: RefCell<Option<Promise>>,
+    /// Which question that is.
+    questions: Cell<u32>,
+    /// Somebody waits for the end of an update: it is the origin's at once.
+    hurried: Cell<bool>,
+    /// Updates that leave neighbours time, for which no navigation waits.
+    leisurely: Cell<u32>,
+    /// Navigations that wait for an update.
+    navigations: RefCell<Vec<oneshot::Sender<()>>>,
     /// The answer to a question for the origin's root that was asked before the wasm was there.
     asked: Cell<Option<Promise>>,
     /// Clients about which the origin is being asked: which version they see is not known yet.
@@ -172,6 +181,10 @@ pub async fn start_worker(
         observed: RefCell::new(memory.observed),
         observed_more: Cell::new(false),
         refreshing: RefCell::default(),
+        questions: Cell::new(0),
+        hurried: Cell::new(false),
+        leisurely: Cell::new(0),
+        navigations: RefCell::default(),
         asked: Cell::new(root),
         meeting: RefCell::default(),
         resuming: RefCell::default(),
@@ -200,7 +213,7 @@ pub async fn start_worker(
     if inner.may_mesh() {
         js::spawn(link::call(inner));
     }
-    if inner.site.borrow().updating && inner.current().is_some() {
+    if inner.site.borrow().is_updating() && inner.current().is_some() {
         // What fails is tried again by the next start or navigation.
         *inner.resuming.borrow_mut() = Some(respond::settled(inner.refreshing()));
     }
@@ -230,7 +243,7 @@ impl Worker {
     pub fn install(&self) -> Promise {
         let inner = self.0;
         js::promise(async move {
-            inner.refresh().await?;
+            inner.refresh_now().await?;
             inner.write_memory().await;
             Ok(JsValue::UNDEFINED)
         })

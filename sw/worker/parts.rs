@@ -252,7 +252,7 @@ impl Inner {
         let registration = self.global.registration();
         let other = ["installing", "waiting"].iter().any(|state| js::get(&registration, state).is_truthy());
         let updates =
-            || self.refreshing.borrow().is_some() || self.site.borrow().updating || !self.under_way().is_empty();
+            || self.refreshing.borrow().is_some() || self.site.borrow().is_updating() || !self.under_way().is_empty();
         if !activates && (other || updates()) {
             return;
         }

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::ops::Range;
 use std::rc::Rc;
 
+use futures::channel::oneshot;
 use js_sys::{Array, Promise, Uint8Array};
 use peerage::digest::Digest;
 use peerage::inject;
@@ -212,7 +213,14 @@ async fn navigate(
     event.wait_until(&settled(refreshing.clone())).ok()?;
     if let Some(candidate) = candidate {
         let fresh_ms = inner.current().map_or(0, |version| u64::from(version.root.root.policy.fresh_ms));
-        let race = Array::of2(&settled(refreshing.clone()), &settled(after(fresh_ms)));
+        let (waits, until) = oneshot::channel::<()>();
+        inner.navigations.borrow_mut().push(waits);
+        let leisure = js::promise(async move {
+            // It comes when the sender is dropped.
+            let _ = until.await;
+            Ok(JsValue::UNDEFINED)
+        });
+        let race = Array::of3(&settled(refreshing.clone()), &settled(after(fresh_ms)), &leisure);
         js::wait(Promise::race(&race)).await.ok()?;
         let known = inner.site.borrow().version_for("")?;
         // Before anything is waited for: a version that nobody is pinned to may be forgotten.
@@ -229,6 +237,7 @@ async fn navigate(
         }
     }
     // Not ours: what it loads is answered from the version that the origin confirmed just now, or not at all.
+    inner.hurried.set(true);
     let resulting = resulting.to_owned();
     inner.pin(&resulting, Pin::Pass);
     js::spawn(async move {
@@ -256,7 +265,7 @@ async fn meet(inner: &'static Inner, event: &web_sys::FetchEvent, client: &str) 
     }
     inner.meeting.borrow_mut().push(client.clone());
     let met = js::promise(async move {
-        let refreshed = inner.refresh().await;
+        let refreshed = inner.refresh_now().await;
         let current = inner.site.borrow().current;
         let pin = match (refreshed, current) {
             (Ok(Refreshed::Confirmed | Refreshed::Unreachable), Some(current)) => Pin::Version(current),

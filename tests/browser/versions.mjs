@@ -155,6 +155,48 @@ for (const offline of [true, false]) {
   }, { over: EACH.length > 1 ? PAIRS.filter(([from, to]) => from !== to) : PAIRS });
 }
 
+story('who comes back takes what has changed in the shell from neighbours; alone, from the origin', async (stage, from, to) => {
+  const config = '[precache]\ninclude = ["shell-*.bin"]\n';
+  const shell = many('shell', 4, 200_000);
+  const site = await stage.site({ ...shell, 'level.bin': 1000 }, { config });
+  const origin = await stage.serve(site);
+  const urls = Object.keys(shell).map(name => site.url(origin.url, name));
+  const here = await stage.visitor(from), there = await stage.visitor(to);
+  for (const visitor of [here, there]) {
+    await visitor.enter(origin.url);
+    await visitor.consent();
+  }
+  await there.neighbours(1);
+  const release = async seed => {
+    await there.goto('about:blank');
+    site.write({ 'shell-1.bin': randomBytes(200_000, `${seed} 1`), 'shell-2.bin': randomBytes(200_000, `${seed} 2`) });
+    return site.publish({ config });
+  };
+  const comesBack = async version => {
+    const before = await origin.counters();
+    await there.goto(origin.url);
+    await there.ready();
+    await until('who comes back to have the release', async () => (await there.stats()).version === version);
+    const sent = served(before, await origin.counters(), path => path.startsWith('/shell-'));
+    await there.page.reload();
+    await there.ready();
+    assert.deepEqual(site.differences(await there.take(urls), origin.url), []);
+    return sent;
+  };
+
+  const first = await release('a release');
+  await here.ask('refresh');
+  assert.equal((await here.stats()).version, first.version);
+  assert.deepEqual(await comesBack(first.version), { requests: 0, bytes: 0 }, 'the shell was asked of the origin');
+  assert.ok((await there.stats()).bytes.peer >= 400_000, JSON.stringify(await there.stats()));
+
+  // Nobody is there.
+  const second = await release('another release');
+  await here.close();
+  const { bytes } = await comesBack(second.version);
+  assert.ok(bytes >= 400_000, `${bytes} bytes`);
+}, { over: EACH.length > 1 ? PAIRS.filter(([from, to]) => from !== to) : PAIRS });
+
 /** A worker whose clock goes ahead by the `hours` that a page sends it. */
 function withClock(front) {
   const clock = `{
