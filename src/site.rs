@@ -433,8 +433,8 @@ impl Site {
         self.pins.len()
     }
 
-    /// Forgets clients that were not `alive` for an hour, and versions that nobody uses; returns the versions forgotten.
-    pub fn tidy(&mut self, alive: &[String], now: u64) -> Vec<u64> {
+    /// Forgets clients that were not `alive` for an hour; returns the versions that nobody uses any more.
+    pub fn unused(&mut self, alive: &[String], now: u64) -> Vec<u64> {
         for client in alive {
             if let Some(pinned) = self.pins.get_mut(client) {
                 pinned.seen = now;
@@ -444,9 +444,12 @@ impl Site {
         let used: Vec<_> = self.pins.values().map(|pinned| pinned.pin).collect();
         let current = self.current;
         let is_used = |version: u64| current == Some(version) || used.contains(&Pin::Version(version));
-        let gone: Vec<_> = self.roots.keys().copied().filter(|&v| !is_used(v)).collect();
-        self.roots.retain(|&version, _| is_used(version));
-        gone
+        self.roots.keys().copied().filter(|&version| !is_used(version)).collect()
+    }
+
+    /// Forgets versions.
+    pub fn forget(&mut self, gone: &[u64]) {
+        self.roots.retain(|version, _| !gone.contains(version));
     }
 }
 

@@ -204,7 +204,7 @@ pub async fn start_worker(
         inner.measure_room().await;
         js::sleep(TIDY_MS).await;
         let pins = inner.site.borrow().pins();
-        if pins > TIDY_PINS {
+        if pins > TIDY_PINS || inner.site.borrow().roots.len() > 1 {
             inner.tidy(false).await;
         }
     });
@@ -222,7 +222,7 @@ pub async fn start_worker(
 
 /// A worker that wakes looks for clients that are gone after so many milliseconds, when its pages have what they need,
 const TIDY_MS: u64 = 10_000;
-/// if it knows of more than this.
+/// if it knows of more than this, or of an older version.
 const TIDY_PINS: usize = 16;
 
 /// Takes up the segments that a stopped worker had written after its last snapshot. Before anything is asked for or

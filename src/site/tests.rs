@@ -127,10 +127,14 @@ fn a_tab_keeps_its_version_across_a_deploy() {
     assert_eq!(site.version_for("new"), Some(6));
     assert_eq!((site.knows("tab"), site.knows("another")), (true, false));
     let alive = ["new".to_owned(), "tab".to_owned()];
-    assert_eq!(site.tidy(&alive, 9_000), Vec::<u64>::new());
+    assert_eq!(site.unused(&alive, 9_000), Vec::<u64>::new());
     // Not to be seen for a while: it may be in the back/forward cache.
-    assert_eq!(site.tidy(&alive[..1], 9_000 + UNSEEN - 1), Vec::<u64>::new());
-    assert_eq!(site.tidy(&alive[..1], 9_000 + UNSEEN), vec![5]);
+    assert_eq!(site.unused(&alive[..1], 9_000 + UNSEEN - 1), Vec::<u64>::new());
+    let gone = site.unused(&alive[..1], 9_000 + UNSEEN);
+    assert_eq!(gone, vec![5]);
+    assert!(site.roots.contains_key(&5), "what it let peers have is looked up first");
+    site.forget(&gone);
+    assert!(!site.roots.contains_key(&5));
 }
 
 #[test]
