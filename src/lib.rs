@@ -16,7 +16,7 @@
 //! | module | what for |
 //! | --- | --- |
 //! | [`digest`], [`jws`], [`keys`], [`manifest`], [`pieces`], [`verify`] | what a site consists of, and how untrusted bytes become trusted |
-//! | [`headers`], [`inject`], [`observed`], [`parts`], [`replay`], [`room`], [`route`], [`site`], [`store`], [`transfer`], [`twice`], [`wants`] | answering a page's requests |
+//! | [`headers`], [`inject`], [`observed`], [`parts`], [`replay`], [`room`], [`route`], [`site`], [`store`], [`transfer`], [`twice`], [`update`], [`wants`] | answering a page's requests |
 //! | [`mesh`], [`port`], [`wire`] | exchanging pieces with other visitors |
 //! | [`tracker`] | introducing visitors to each other |
 //! | `sim` (native only) | a swarm of these very machines on a network that is a model |
@@ -57,6 +57,7 @@ pub mod text;
 pub mod tracker;
 pub mod transfer;
 pub mod twice;
+pub mod update;
 pub mod verify;
 pub mod wants;
 pub mod wire;

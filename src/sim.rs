@@ -36,6 +36,7 @@ mod summary;
 #[cfg(test)]
 mod tests;
 mod tracker;
+mod updating;
 mod worker;
 mod world;
 

@@ -120,8 +120,9 @@ pub struct Site {
     pub key_floor: u32,
     /// When the origin was last asked since a neighbour spoke of an unknown key, Unix time in seconds. Not remembered.
     pub asked: u64,
-    /// A newer version is being fetched: an update that was broken off goes on with the next start.
-    pub updating: bool,
+    /// Newer versions that are being fetched, each with the Unix time in seconds when that began: an update that was broken
+    /// off goes on with the next start.
+    updates: Map<u64, u64>,
     /// The last files to make a version whole that could not be kept.
     pub refused: Option<Refused>,
     /// Why everything passes through, where it does.
@@ -155,7 +156,7 @@ struct Counted {
 }
 
 /// The first byte of what [`Site::encode`] writes.
-const FORM: u8 = 5;
+const FORM: u8 = 6;
 
 /// What a neighbour says of keys that are not known leads to one question to the origin in this time, in seconds.
 const ASK_AGAIN: u64 = 60;
@@ -185,7 +186,11 @@ impl Site {
         out.push(u8::from(self.current.is_some()));
         out.push(u8::from(self.passing.is_some()));
         put_text(&mut out, self.passing.as_deref().unwrap_or_default());
-        out.push(u8::from(self.updating));
+        put(&mut out, self.updates.len() as u64);
+        for (&version, &since) in self.updates.iter() {
+            put(&mut out, version);
+            put(&mut out, since);
+        }
         out.push(match self.consent {
             Answer::Unasked => 0,
             Answer::Granted => 1,
@@ -232,7 +237,10 @@ impl Site {
         }
         let (has_current, passes) = (from.u8()? == 1, from.u8()? == 1);
         site.passing = Some(from.text()?).filter(|_| passes);
-        site.updating = from.u8()? == 1;
+        for _ in 0..from.u64()? {
+            let version = from.u64()?;
+            site.updates.insert(version, from.u64()?);
+        }
         site.consent = match from.u8()? {
             0 => Answer::Unasked,
             1 => Answer::Granted,
@@ -336,7 +344,22 @@ impl Site {
     /// The origin confirmed the current version.
     pub fn confirm(&mut self) {
         self.passing = None;
-        self.updating = false;
+        self.updates = Map::default();
+    }
+
+    /// A newer version is being fetched; returns since when, Unix time in seconds.
+    pub fn begin(&mut self, version: u64, now: u64) -> u64 {
+        *self.updates.get_or_insert_with(version, || now)
+    }
+
+    /// A version is not fetched on.
+    pub fn give_up(&mut self, version: u64) {
+        self.updates.remove(&version);
+    }
+
+    /// Whether a newer version is being fetched, in this life of the worker or since an earlier one.
+    pub fn is_updating(&self) -> bool {
+        !self.updates.is_empty()
     }
 
     /// Pins the clients that nobody remembers to have opened to the current version, as a newer one is about to take its
@@ -362,17 +385,17 @@ impl Site {
         self.current = Some(version);
         (self.key_floor, self.floor) = (self.key_floor, self.floor).max((key, version));
         self.passing = None;
-        self.updating = false;
+        self.updates.retain(|&other, _| other > version);
     }
 
     /// What is to be stored before [`Site::switch`]: a version is current here only once it is remembered to be.
     pub fn encode_switched(&mut self, root: &Root, text: &str) -> Vec<u8> {
         let (current, floor, key_floor) = (self.current, self.floor, self.key_floor);
-        let (passing, updating) = (self.passing.take(), self.updating);
+        let (passing, updates) = (self.passing.take(), self.updates.clone());
         self.switch(root, text.to_owned());
         let bytes = self.encode();
         (self.current, self.floor, self.key_floor) = (current, floor, key_floor);
-        (self.passing, self.updating) = (passing, updating);
+        (self.passing, self.updates) = (passing, updates);
         bytes
     }
 
@@ -410,8 +433,8 @@ impl Site {
         self.pins.len()
     }
 
-    /// Forgets clients that were not `alive` for an hour, and versions that nobody uses; returns the versions forgotten.
-    pub fn tidy(&mut self, alive: &[String], now: u64) -> Vec<u64> {
+    /// Forgets clients that were not `alive` for an hour; returns the versions that nobody uses any more.
+    pub fn unused(&mut self, alive: &[String], now: u64) -> Vec<u64> {
         for client in alive {
             if let Some(pinned) = self.pins.get_mut(client) {
                 pinned.seen = now;
@@ -421,9 +444,12 @@ impl Site {
         let used: Vec<_> = self.pins.values().map(|pinned| pinned.pin).collect();
         let current = self.current;
         let is_used = |version: u64| current == Some(version) || used.contains(&Pin::Version(version));
-        let gone: Vec<_> = self.roots.keys().copied().filter(|&v| !is_used(v)).collect();
-        self.roots.retain(|&version, _| is_used(version));
-        gone
+        self.roots.keys().copied().filter(|&version| !is_used(version)).collect()
+    }
+
+    /// Forgets versions.
+    pub fn forget(&mut self, gone: &[u64]) {
+        self.roots.retain(|version, _| !gone.contains(version));
     }
 }
 

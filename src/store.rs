@@ -28,7 +28,7 @@ pub const PACK_BYTES: u64 = 256 << 10;
 /// How long a small file waits for others, in milliseconds.
 pub const PACK_MS: u64 = 100;
 
-const MAGIC: &[u8; 4] = b"PGH1";
+const MAGIC: &[u8; 4] = b"PGH2";
 /// A snapshot of more segments than this is not believed.
 const MAX_SEGMENTS: u32 = 1 << 20;
 const MAX_PIECES_A_SEGMENT: u32 = 1 << 16;
@@ -148,6 +148,8 @@ pub struct Store {
     /// The pieces without which the current version is not whole and that are not here: what was lost and comes again is not
     /// deleted to make room either.
     lost: Set<Digest>,
+    /// Pieces that were shared, of files that no version in use lists any more: they are given to nobody.
+    withheld: Set<Digest>,
     next: u64,
     uses: u64,
     bytes: u64,
@@ -199,7 +201,7 @@ impl Store {
         self.places
             .iter()
             .map(|(d, p)| (*d, *p))
-            .filter(|(_, p)| self.segments.get(&p.segment).is_some_and(|s| s.share))
+            .filter(|(d, p)| self.segments.get(&p.segment).is_some_and(|s| s.share) && !self.withheld.contains(d))
     }
 
     /// A number for a segment about to be written. Numbers are never used twice.
@@ -224,6 +226,7 @@ impl Store {
         let segment = self.segment(pieces, share);
         for piece in &segment.pieces {
             self.lost.remove(&piece.digest);
+            self.withheld.remove(&piece.digest);
         }
         self.put(number, Segment { used: self.uses, ..segment });
     }
@@ -251,6 +254,7 @@ impl Store {
         for piece in &segment.pieces {
             if self.places.get(&piece.digest).is_some_and(|p| p.segment == number) {
                 self.places.remove(&piece.digest);
+                self.withheld.remove(&piece.digest);
                 gone.push(piece.digest);
                 if segment.shell {
                     self.lost.insert(piece.digest);
@@ -264,6 +268,9 @@ impl Store {
     /// with a kept piece is shared no longer; one of shared pieces only is shared. What is in neither stays as it is.
     pub fn relabel(&mut self, shared: &[Digest], kept: &[Digest]) {
         let is_in = |list: &[Digest], piece: &Piece| list.binary_search(&piece.digest).is_ok();
+        for digest in shared {
+            self.withheld.remove(digest);
+        }
         for segment in self.segments.values_mut() {
             // A piece of both a shared and a kept file is public.
             let is_kept = |piece: &Piece| is_in(kept, piece) && !is_in(shared, piece);
@@ -271,6 +278,16 @@ impl Store {
                 segment.share = false;
             } else if segment.pieces.iter().all(|piece| is_in(shared, piece)) {
                 segment.share = true;
+            }
+        }
+    }
+
+    /// Versions went that let peers have the pieces that `were` shared: those that the versions in use do not list, as far as
+    /// is known here (`are`, sorted), are given to nobody from now on. A segment's other pieces are.
+    pub fn withhold(&mut self, were: &[Digest], are: &[Digest]) {
+        for digest in were {
+            if self.places.contains_key(digest) && are.binary_search(digest).is_err() {
+                self.withheld.insert(*digest);
             }
         }
     }
@@ -337,7 +354,8 @@ impl Store {
             out.extend(number.to_le_bytes());
             out.extend(segment.describe());
         }
-        for digest in self.lost.iter() {
+        out.extend(u32::try_from(self.lost.len()).unwrap_or(u32::MAX).to_le_bytes());
+        for digest in self.lost.iter().chain(self.withheld.iter()) {
             out.extend(digest.0);
         }
         out
@@ -365,11 +383,15 @@ impl Store {
             rest = after;
         }
         store.places = Map::of(places);
+        let (lost, mut rest) = rest.split_first_chunk()?;
+        let mut lost = u32::from_le_bytes(*lost);
         while let Some((digest, after)) = rest.split_first_chunk() {
-            store.lost.insert(Digest(*digest));
+            let list = if lost > 0 { &mut store.lost } else { &mut store.withheld };
+            list.insert(Digest(*digest));
+            lost = lost.saturating_sub(1);
             rest = after;
         }
-        rest.is_empty().then_some(store)
+        (rest.is_empty() && lost == 0).then_some(store)
     }
 
     /// Takes up a segment found in the cache by its own line, where all its `bytes` are there.
@@ -444,6 +466,31 @@ mod tests {
         store.relabel(&shared, &kept);
         let shared: Vec<_> = store.segments().filter(|(_, s)| s.share).map(|(n, _)| n).collect();
         assert_eq!(shared, [2, 3]);
+    }
+
+    #[test]
+    fn what_no_version_in_use_lists_any_more_is_given_to_nobody_and_its_neighbours_in_the_segment_are() {
+        let mut store = Store::default();
+        store.insert(1, pieces(&["dropped", "listed", "a part of the manifest"]), true);
+        let digests = |names: &[&str]| sorted::sort(pieces(names).iter().map(|piece| piece.digest).collect());
+        let given = |store: &Store| sorted::sort(store.shared().map(|(digest, _)| digest).collect());
+        store.withhold(&digests(&["dropped", "listed", "elsewhere"]), &digests(&["listed"]));
+        let rest = digests(&["listed", "a part of the manifest"]);
+        assert_eq!(given(&store), rest);
+        assert!(store.place(&pieces(&["dropped"])[0].digest).is_some(), "the visitor's own tabs may still have it");
+        let snapshot = store.snapshot();
+        assert_eq!(given(&Store::from_snapshot(&snapshot).unwrap()), rest);
+        assert!(
+            (1..33)
+                .all(|cut| Store::from_snapshot(&snapshot[..snapshot.len() - cut]).is_none_or(|s| given(&s) != rest))
+        );
+        // A later release lists it again, or it is fetched again, which only a version that lists it leads to.
+        let mut fetched = store.clone();
+        store.relabel(&digests(&["dropped"]), &[]);
+        assert_eq!(given(&store).len(), 3);
+        fetched.remove(1);
+        fetched.insert(2, pieces(&["dropped"]), true);
+        assert_eq!(given(&fetched), digests(&["dropped"]));
     }
 
     #[test]

@@ -40,10 +40,6 @@ pub use self::paths::Paths;
 use self::reader::{Hurry, Reader};
 use self::slot::{Slot, spans};
 
-/// When neighbours are looked at again for what a new version has changed, in milliseconds from one round to the next: whoever
-/// opens a page brings it into the swarm. What none of them has by the end is left until it is needed.
-pub const AHEAD_MS: [u64; 9] = [100, 500, 1_000, 2_000, 4_000, 8_000, 15_000, 30_000, 60_000];
-
 /// How far ahead of a reader pieces are obtained, in bytes: enough to keep several neighbours busy.
 const WINDOW: u64 = 8 << 20;
 /// How much of what is longer than the window the store is asked for at first, in bytes: what is read beside a reader's first

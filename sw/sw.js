@@ -22,9 +22,16 @@
   const ignoresQuery = selector(IGNORE_QUERY);
   /** Listed files that come from other hosts: `[URL prefix, folder]`. */
   const ELSEWHERE = PEERAGE.scope.cross_origin;
-  /** Folders at the top that have listed files, where they are few enough to be named, and the endings of these, or null. */
+  /**
+   * Folders at the top that have listed files, where they are few enough to be named, and the endings of these, or null for
+   * any; of the version before, too, which open tabs may be on.
+   */
   const LISTED = PEERAGE.listed && new Map(PEERAGE.listed);
-  const LEFT = Symbol("left");
+  for (const [folder, endings] of (LISTED && PEERAGE.before) ?? []) {
+    const now = LISTED.has(folder) ? LISTED.get(folder) : [];
+    LISTED.set(folder, now && endings && [...new Set([...now, ...endings])]);
+  }
+  const [OURS, NOT_OURS, LEFT] = ["ours", "not ours", "left"];
   /** What asks for files itself, of the version that is decided when it is asked for. */
   const CONTEXTS = ["worker", "sharedworker"];
 
@@ -49,6 +56,7 @@
   // A wasm instance, while it lives. `failed` rejects when it traps: its futures would never settle by themselves.
   let instance = null;
   let traps = 0;
+  const MOST_TRAPS = 3;
 
   const sha256 = async (bytes) => {
     const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
@@ -167,7 +175,7 @@
     let reply;
     try {
       // Where the wasm traps again and again, the network is the better answer for the rest of this worker's life.
-      if (traps < 3) {
+      if (traps < MOST_TRAPS) {
         reply = await call(async (worker, current) => {
           const said = await worker.fetch(event, hot.number(), ignoresQuery(pathOf(event.request.url)));
           if (said?.reader) said.body = stream(said.reader, current);
@@ -212,19 +220,21 @@
     return endings === null || endings?.includes(path.slice(path.lastIndexOf(".") + 1)) === true;
   }
 
-  // What is certainly none of ours is left alone, synchronously: false. A document that is (`LEFT`) needn't wait for us, but
-  // what it loads may be ours.
+  // Whose a request is, said synchronously: `OURS`, or not, or a document that certainly isn't listed (`LEFT`) and needn't wait
+  // for us, though what it loads may be ours.
   function concerns(request) {
-    if (request.method !== "GET" && request.method !== "HEAD") return false;
+    if (request.method !== "GET" && request.method !== "HEAD") return NOT_OURS;
     const { url, headers } = request;
     const path = pathOf(url);
-    if (path === null) return false;
-    if (request.cache === "only-if-cached" && request.mode !== "same-origin") return false;
-    if ((headers.get("accept") ?? "").includes("text/event-stream")) return false;
+    if (path === null) return NOT_OURS;
+    if (request.cache === "only-if-cached" && request.mode !== "same-origin") return NOT_OURS;
+    if ((headers.get("accept") ?? "").includes("text/event-stream")) return NOT_OURS;
     if (path.startsWith("peerage/")) {
-      return path === "peerage/inspector" || [PEERAGE.page, PEERAGE.mesh, PEERAGE.wasm].some((file) => file.url === path);
+      const isBundled = path === "peerage/inspector" || [PEERAGE.page, PEERAGE.mesh, PEERAGE.wasm].some((file) => file.url === path);
+      return isBundled ? OURS : NOT_OURS;
     }
-    return CONTEXTS.includes(request.destination) || mayBeListed(url, path) || (request.mode === "navigate" && LEFT);
+    if (CONTEXTS.includes(request.destination) || mayBeListed(url, path)) return OURS;
+    return request.mode === "navigate" ? LEFT : NOT_OURS;
   }
 
   /** Whether a URL may name a listed file: by its query, and as far as is known here by its path. */
@@ -249,37 +259,43 @@
 
   // Where the browser can be told beforehand (Service Workers, InstallEvent.addRoutes), what can't be ours doesn't even wake
   // the worker: what is sent, and what lies outside the site or in a folder of it without listed files, or ends as none of
-  // them does, and where no query is ignored what has one. Documents and workers do, since the version of what they load is
-  // decided with them. A folder's name that URLs may write in several ways is left to the guard.
+  // them does, and where no query is ignored what has one. Documents and workers always wake it, since the version of what
+  // they load is decided with them. A folder's name that URLs may write in several ways is left to the guard.
   async function route(event) {
     const below = ({ protocol, hostname, port, pathname }, path = "*", search = "*") => {
       const escaped = pathname.replace(/[\\{}()*+?:]/g, "\\$&");
-      return { urlPattern: new URLPattern({ protocol: protocol.slice(0, -1), hostname, port, pathname: escaped + path, search }) };
+      const pattern = { protocol: protocol.slice(0, -1), hostname, port, pathname: escaped + path, search };
+      return { urlPattern: new URLPattern(pattern) };
     };
     const methods = ["POST", "PUT", "PATCH", "DELETE", "OPTIONS"].map((requestMethod) => ({ requestMethod }));
     const elsewhere = ELSEWHERE.map(([prefix]) => below(new URL(prefix)));
     await event.addRoutes({ condition: { or: methods }, source: "network" });
     await event.addRoutes({ condition: { not: { or: [below(SCOPE), ...elsewhere] } }, source: "network" });
-    const isPlain = (name) => /^[\w.~-]*$/.test(name);
+
     /** `any` for each ending. A folder's own name is that of its index.html. */
-    const ended = (any, folders, endings) => endings?.map((ending) => `${any}.${ending}`).concat(endings.includes("html") ? folders : []) ?? [any, folders[0]];
+    const ended = (any, folders, endings) => {
+      if (endings === null) return [any, folders[0]];
+      return [...endings.map((ending) => `${any}.${ending}`), ...(endings.includes("html") ? folders : [])];
+    };
     /** The paths of what may be listed in a folder at the top. */
-    const within = ([folder, endings]) => (folder === "" ? ended(":file", [""], endings) : ended(`${folder}/*`, [`${folder}/`, `${folder}/*/`], endings));
+    const within = ([folder, endings]) =>
+      folder === "" ? ended(":file", [""], endings) : ended(`${folder}/*`, [`${folder}/`, `${folder}/*/`], endings);
+    const search = IGNORE_QUERY.include.length > 0 ? "*" : "";
     /** The same below another host's prefix, which stands for a folder. */
     const beyond = ([prefix, folder]) => {
       const top = folder.slice(0, Math.max(0, folder.indexOf("/")));
-      const endings = LISTED !== null && top !== "" ? LISTED.get(top) : null;
-      return ended("*", ["", "*/"], endings === undefined ? null : endings).map((path) => below(new URL(prefix), path, search));
+      const endings = (top !== "" && LISTED?.get(top)) || null;
+      return ended("*", ["", "*/"], endings).map((path) => below(new URL(prefix), path, search));
     };
-    const isNamed = LISTED !== null && [...LISTED.keys()].every(isPlain);
-    const paths = isNamed ? ["peerage/*", ...[...LISTED].flatMap(within)] : ["*"];
-    const search = IGNORE_QUERY.include.length > 0 ? "*" : "";
-    const files = [...paths.map((path) => below(SCOPE, path, search)), ...ELSEWHERE.flatMap(beyond)];
+    const plain = LISTED && [...LISTED].filter(([folder]) => /^[\w.~-]*$/.test(folder));
+    const paths = ["peerage/*", ...(plain?.flatMap(within) ?? ["*"])];
+    const own = paths.map((path) => below(SCOPE, path, search));
+    const files = [...(plain?.length === LISTED?.size ? own : [below(SCOPE, "*", search)]), ...ELSEWHERE.flatMap(beyond)];
     const contexts = [{ requestMode: "navigate" }, ...CONTEXTS.map((requestDestination) => ({ requestDestination }))];
     await event.addRoutes({ condition: { not: { or: [...contexts, ...files] } }, source: "network" });
-    // A document that may be listed waits for the worker. Else Chromium would ask the origin for it beside starting the worker
-    // (ServiceWorkerAutoPreload), each time, and throw that answer away.
-    const documents = paths.map((path) => ({ ...below(SCOPE, path, search), requestMode: "navigate" }));
+    // A document that may be listed waits for the worker. Else Chromium would ask the origin for it beside starting the
+    // worker (ServiceWorkerAutoPreload), each time, and throw that answer away.
+    const documents = own.map((condition) => ({ ...condition, requestMode: "navigate" }));
     await event.addRoutes({ condition: { or: documents }, source: "fetch-event" });
   }
 
@@ -336,8 +352,8 @@
 
   function onFetch(event) {
     const concern = concerns(event.request);
-    if (concern === LEFT) event.waitUntil(call((worker) => worker.left(event), true).catch(() => {}));
-    if (concern !== true) return;
+    if (concern === LEFT && traps < MOST_TRAPS) event.waitUntil(call((worker) => worker.left(event), true).catch(() => {}));
+    if (concern !== OURS) return;
     const known = hot.find(event);
     if (known === hot.NETWORK) return;
     if (known instanceof Response) {

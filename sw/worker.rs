@@ -27,6 +27,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 
+use futures::channel::oneshot;
 use js_sys::{Array, Function, Promise};
 use peerage::digest::Digest;
 use peerage::keys::Chain;
@@ -109,10 +110,20 @@ struct Inner {
     /// Headers were observed since they were last written.
     observed_more: Cell<bool>,
     refreshing: RefCell<Option<Promise>>,
+    /// Which question that is.
+    questions: Cell<u32>,
+    /// Somebody waits for the end of an update: it is the origin's at once.
+    hurried: Cell<bool>,
+    /// Updates that leave neighbours time, for which no navigation waits.
+    leisurely: Cell<u32>,
+    /// Navigations that wait for an update.
+    navigations: RefCell<Vec<oneshot::Sender<()>>>,
     /// The answer to a question for the origin's root that was asked before the wasm was there.
     asked: Cell<Option<Promise>>,
     /// Clients about which the origin is being asked: which version they see is not known yet.
-    meeting: RefCell<Vec<String>>,
+    meeting: RefCell<Vec<respond::Meeting>>,
+    /// How many there were.
+    meetings: Cell<u32>,
     /// Goes on with the update that an earlier life broke off.
     resuming: RefCell<Option<Promise>>,
     /// What is remembered is being written.
@@ -172,8 +183,13 @@ pub async fn start_worker(
         observed: RefCell::new(memory.observed),
         observed_more: Cell::new(false),
         refreshing: RefCell::default(),
+        questions: Cell::new(0),
+        hurried: Cell::new(false),
+        leisurely: Cell::new(0),
+        navigations: RefCell::default(),
         asked: Cell::new(root),
         meeting: RefCell::default(),
+        meetings: Cell::new(0),
         resuming: RefCell::default(),
         writing: RefCell::default(),
         saving: Cell::new(false),
@@ -191,7 +207,7 @@ pub async fn start_worker(
         inner.measure_room().await;
         js::sleep(TIDY_MS).await;
         let pins = inner.site.borrow().pins();
-        if pins > TIDY_PINS {
+        if pins > TIDY_PINS || inner.site.borrow().roots.len() > 1 {
             inner.tidy(false).await;
         }
     });
@@ -200,7 +216,7 @@ pub async fn start_worker(
     if inner.may_mesh() {
         js::spawn(link::call(inner));
     }
-    if inner.site.borrow().updating && inner.current().is_some() {
+    if inner.site.borrow().is_updating() && inner.current().is_some() {
         // What fails is tried again by the next start or navigation.
         *inner.resuming.borrow_mut() = Some(respond::settled(inner.refreshing()));
     }
@@ -209,7 +225,7 @@ pub async fn start_worker(
 
 /// A worker that wakes looks for clients that are gone after so many milliseconds, when its pages have what they need,
 const TIDY_MS: u64 = 10_000;
-/// if it knows of more than this.
+/// if it knows of more than this, or of an older version.
 const TIDY_PINS: usize = 16;
 
 /// Takes up the segments that a stopped worker had written after its last snapshot. Before anything is asked for or
@@ -230,7 +246,7 @@ impl Worker {
     pub fn install(&self) -> Promise {
         let inner = self.0;
         js::promise(async move {
-            inner.refresh().await?;
+            inner.refresh_now().await?;
             inner.write_memory().await;
             Ok(JsValue::UNDEFINED)
         })
@@ -251,7 +267,7 @@ impl Worker {
     pub fn left(&self, event: web_sys::FetchEvent) -> Promise {
         let inner = self.0;
         inner.hold(&event);
-        respond::left(inner, crate::js::text(&event, "resultingClientId"))
+        respond::left(inner, crate::js::text(&event, "resultingClientId"), inner.refreshing())
     }
 
     /// A request that the guards let through. Resolves to what the response is made of, or to `undefined`: the network.

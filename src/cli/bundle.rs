@@ -61,10 +61,11 @@ struct Constants<'a> {
     site: String,
     scope: &'a Scope,
     listed: Option<Pairs<'a>>,
+    before: Option<Pairs<'a>>,
 }
 
-/// Where files are listed: by the name of each folder at the top of the site, an empty one for the top itself, the endings of
-/// the names in it; `None` where a name may end in any way. What lies elsewhere or ends otherwise is not listed, which a
+/// Where files are listed: by the name of each folder at the top of the site, an empty one for the top itself, the endings
+/// of the names in it; `None` where a name may end in any way. What lies elsewhere or ends otherwise is not listed, which a
 /// browser that has static routes is told, and the worker says at once.
 pub(crate) type Places = BTreeMap<String, Option<Endings>>;
 type Endings = BTreeSet<String>;
@@ -75,25 +76,39 @@ type Pairs<'a> = Vec<(&'a String, &'a Option<Endings>)>;
 const MAX_FOLDERS: usize = 64;
 /// The most endings that it names of one folder.
 const MAX_ENDINGS: usize = 16;
-/// The most endings that it names in all: Chromium takes 1,024 conditions of a worker's routes, and a page of each is two more.
-const MAX_ALL_ENDINGS: usize = 256;
+/// The most endings that it names in all: a browser goes through its routes at each request.
+const MAX_ALL_ENDINGS: usize = 100;
 /// The longest ending; one that is longer names a file rather than a kind of files.
 const MAX_ENDING_BYTES: usize = 16;
 
-/// The places of these entries and, for tabs on earlier versions, those that the worker script at `before` names; `None`
-/// where they have too many folders.
-pub(crate) fn listed(entries: &[Entry], clean_urls: bool, before: Option<&Place>) -> Option<Places> {
-    let now = places(entries, clean_urls)?;
-    let mut all = before.and_then(named_places).unwrap_or_default();
-    for (folder, endings) in &now {
-        match (all.entry(folder.clone()).or_insert_with(|| Some(Endings::new())), endings) {
-            (Some(known), Some(endings)) => known.extend(endings.iter().cloned()),
-            (known, _) => *known = None,
-        }
-    }
-    Some(if all.len() > MAX_FOLDERS { now } else { bounded(all) })
+/// The places of a version, and of the one before it where those are others: open tabs may be on it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Listed {
+    listed: Option<Places>,
+    before: Option<Places>,
 }
 
+impl Listed {
+    /// Of these entries, after a version with the worker script at `place`.
+    pub(crate) fn of(entries: &[Entry], clean_urls: bool, place: Option<&Place>) -> Self {
+        let listed = places(entries, clean_urls);
+        let earlier = place.and_then(named).unwrap_or_default();
+        let before = if earlier.listed == listed { earlier.before } else { earlier.listed };
+        let before = before.filter(|before| listed.as_ref().is_some_and(|listed| !covers(listed, before)));
+        Self { listed, before }
+    }
+}
+
+/// Whether all that may be listed in the `other` places may be in these.
+fn covers(places: &Places, other: &Places) -> bool {
+    other.iter().all(|(folder, endings)| match (places.get(folder), endings) {
+        (Some(None), _) => true,
+        (Some(Some(all)), Some(some)) => some.is_subset(all),
+        _ => false,
+    })
+}
+
+/// The places of these entries; `None` where there are too many folders.
 fn places(entries: &[Entry], clean_urls: bool) -> Option<Places> {
     let mut found = Places::new();
     for entry in entries {
@@ -107,21 +122,18 @@ fn places(entries: &[Entry], clean_urls: bool) -> Option<Places> {
         let Some(endings) = found.get_mut(folder) else { continue };
         match (&mut *endings, ending(&entry.path).filter(|&ending| !(clean_urls && ending == "html"))) {
             (Some(known), Some(ending)) if known.contains(ending) => {}
-            (Some(known), Some(ending)) => _ = known.insert(ending.to_owned()),
+            (Some(known), Some(ending)) if known.len() < MAX_ENDINGS => _ = known.insert(ending.to_owned()),
             _ => *endings = None,
         }
     }
-    Some(bounded(found))
-}
-
-/// The same, without the endings of folders where they are too many.
-fn bounded(mut places: Places) -> Places {
+    // Those of the folders that have most are given up first.
     let count = |endings: &Option<Endings>| endings.as_ref().map_or(0, Endings::len);
-    let are_too_many = places.values().map(count).sum::<usize>() > MAX_ALL_ENDINGS;
-    for endings in places.values_mut().filter(|endings| are_too_many || count(endings) > MAX_ENDINGS) {
-        *endings = None;
+    while found.values().map(count).sum::<usize>() > MAX_ALL_ENDINGS {
+        if let Some(most) = found.values_mut().max_by_key(|endings| count(endings)) {
+            *most = None;
+        }
     }
-    places
+    Some(found)
 }
 
 /// What the name of a file ends in, behind its last dot; `None` where it has none that a URL has as it is.
@@ -133,14 +145,18 @@ fn ending(path: &str) -> Option<&str> {
 }
 
 /// The places that a worker script names.
-fn named_places(place: &Place) -> Option<Places> {
+fn named(place: &Place) -> Option<Listed> {
     const MAX_SCRIPT_BYTES: usize = 1 << 20;
     let script = place.read(WORKER, MAX_SCRIPT_BYTES).ok()??;
     let line = script.split(|&byte| byte == b'\n').next()?;
     let constants = line.strip_prefix(b"const PEERAGE = ")?.strip_suffix(b";")?;
     let constants: serde_json::Value = serde_json::from_slice(constants).ok()?;
-    let pairs: Vec<(String, Option<Endings>)> = serde_json::from_value(constants.get("listed")?.clone()).ok()?;
-    Some(pairs.into_iter().collect())
+    let places = |name: &str| {
+        let pairs: Option<Vec<(String, Option<Endings>)>> =
+            serde_json::from_value(constants.get(name)?.clone()).ok()?;
+        Some(pairs?.into_iter().collect())
+    };
+    Some(Listed { listed: places("listed"), before: places("before") })
 }
 
 #[derive(Serialize)]
@@ -176,8 +192,8 @@ impl Bundle {
         Ok(bundle)
     }
 
-    /// The files for the site with this first key, this scope, and these places of what is [`listed`].
-    pub(crate) fn build(&self, key: &PublicKey, scope: &Scope, listed: &Option<Places>) -> anyhow::Result<Built> {
+    /// The files for the site with this first key, this scope, and these places.
+    pub(crate) fn build(&self, key: &PublicKey, scope: &Scope, listed: &Listed) -> anyhow::Result<Built> {
         let wasm = wasm_path(self.wasm);
         let mesh = format!("{}\n{}", self.glue, self.mesh);
         let part = |url, bytes| Part { url, sha256: Digest::of(bytes) };
@@ -190,7 +206,8 @@ impl Bundle {
             key,
             site: key.thumbprint(),
             scope,
-            listed: listed.as_ref().map(|places| places.iter().collect()),
+            listed: listed.listed.as_ref().map(|places| places.iter().collect()),
+            before: listed.before.as_ref().map(|places| places.iter().collect()),
         })?;
         let worker = format!(
             "const PEERAGE = {constants};\nconst peerageGlue = () => {{\n{}\nreturn wasm_bindgen;\n}};\n{}",
@@ -260,7 +277,7 @@ mod tests {
     }
 
     /// Folders with their endings, `*` for any.
-    fn named(places: &[(&str, &str)]) -> Places {
+    fn named_as(places: &[(&str, &str)]) -> Places {
         let endings = |text: &str| (text != "*").then(|| text.split_whitespace().map(str::to_owned).collect());
         places.iter().map(|(folder, text)| ((*folder).to_owned(), endings(text))).collect()
     }
@@ -270,26 +287,32 @@ mod tests {
     }
 
     #[test]
-    fn places_of_the_version_before_stay_named() {
+    fn places_of_the_version_before_stay_named_until_they_change_again() {
         let dir = tempfile::tempdir().unwrap();
         let place = Place::Folder(dir.path().to_owned());
         let now = of(&["index.html", "a/b/c.js", "a/d.png", "e/f", "g/h.js"]);
-        let alone = named(&[("", "html"), ("a", "js png"), ("e", "*"), ("g", "js")]);
-        assert_eq!(listed(&now, false, Some(&place)), Some(alone.clone()));
-        let script = |listed: &str| format!("const PEERAGE = {{\"listed\":{listed}}};\nrest");
-        std::fs::write(dir.path().join(WORKER), script(r#"[["old",["x"]],["a",["css"]],["e",["y"]],["g",null]]"#))
-            .unwrap();
-        let both = named(&[("", "html"), ("a", "css js png"), ("e", "*"), ("g", "*"), ("old", "x")]);
-        assert_eq!(listed(&now, false, Some(&place)), Some(both));
-        std::fs::write(dir.path().join(WORKER), script("null")).unwrap();
-        assert_eq!(listed(&now, false, Some(&place)), Some(alone));
+        let listed = Some(named_as(&[("", "html"), ("a", "js png"), ("e", "*"), ("g", "js")]));
+        let after = |script: &str| {
+            std::fs::write(dir.path().join(WORKER), format!("const PEERAGE = {script};\nrest")).unwrap();
+            let all = Listed::of(&now, false, Some(&place));
+            assert_eq!(all.listed, listed);
+            all.before
+        };
+        assert_eq!(Listed::of(&now, false, Some(&place)), Listed { listed: listed.clone(), before: None });
+        let old = named_as(&[("a", "css"), ("g", "*")]);
+        assert_eq!(after(r#"{"listed":[["a",["css"]],["g",null]]}"#), Some(old.clone()));
+        let same = r#"[["",["html"]],["a",["js","png"]],["e",null],["g",["js"]]]"#;
+        assert_eq!(after(&format!(r#"{{"listed":{same},"before":[["a",["css"]],["g",null]]}}"#)), Some(old));
+        // Whatever was listed may be now.
+        assert_eq!(after(r#"{"listed":[["a",["js"]],["e",["y"]]],"before":[["z",null]]}"#), None);
+        assert_eq!(after(r#"{"listed":null,"before":null}"#), None);
     }
 
     #[test]
     fn a_page_with_a_clean_url_may_end_in_any_way() {
         let now = of(&["index.html", "a/b/about.html", "a/d.js", "e/f.js"]);
-        assert_eq!(listed(&now, true, None), Some(named(&[("", "*"), ("a", "*"), ("e", "js")])));
-        assert_eq!(listed(&now, false, None), Some(named(&[("", "html"), ("a", "html js"), ("e", "js")])));
+        assert_eq!(places(&now, true), Some(named_as(&[("", "*"), ("a", "*"), ("e", "js")])));
+        assert_eq!(places(&now, false), Some(named_as(&[("", "html"), ("a", "html js"), ("e", "js")])));
     }
 
     #[test]
@@ -302,15 +325,16 @@ mod tests {
     #[test]
     fn what_is_too_much_is_not_named() {
         let many = |count| entries((0..count).map(|i| format!("{i}/file.js")));
-        assert_eq!(listed(&many(MAX_FOLDERS), false, None).map(|all| all.len()), Some(MAX_FOLDERS));
-        assert_eq!(listed(&many(MAX_FOLDERS + 1), false, None), None);
-        let kinds = |folders: usize, count: usize| {
-            let of = |folder| (0..count).map(move |i| format!("{folder}/file.{i}"));
-            listed(&entries((0..folders).flat_map(of)), false, None).unwrap()
+        assert_eq!(places(&many(MAX_FOLDERS), false).map(|all| all.len()), Some(MAX_FOLDERS));
+        assert_eq!(places(&many(MAX_FOLDERS + 1), false), None);
+        let folder = |name: usize, count: usize| (0..count).map(move |i| format!("{name}/file.{i}"));
+        let named = |paths: Vec<String>| {
+            places(&entries(paths), false).unwrap().values().filter(|endings| endings.is_some()).count()
         };
-        let are_named = |places: Places| places.values().all(Option::is_some);
-        assert!(are_named(kinds(16, MAX_ENDINGS)));
-        assert!(!are_named(kinds(1, MAX_ENDINGS + 1)));
-        assert!(kinds(17, MAX_ENDINGS).values().all(Option::is_none), "more than {MAX_ALL_ENDINGS}");
+        assert_eq!(named(folder(1, MAX_ENDINGS).collect()), 1);
+        assert_eq!(named(folder(1, MAX_ENDINGS + 1).collect()), 0);
+        // Of many folders those with most.
+        let all = (0..MAX_FOLDERS).flat_map(|name| folder(name, if name < 5 { MAX_ENDINGS } else { 1 })).collect();
+        assert_eq!(named(all), MAX_FOLDERS - 3);
     }
 }

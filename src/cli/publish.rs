@@ -179,7 +179,7 @@ pub(crate) fn publish(options: &PublishOptions) -> anyhow::Result<Report> {
     let signer = plan.carry_out(now)?;
     warnings.extend(keys::warning(&signer.file));
     let scope = rules.scope();
-    let listed = bundle::listed(&entries, scope.clean_urls, previous.as_ref().map(|p| &p.place));
+    let listed = bundle::Listed::of(&entries, scope.clean_urls, previous.as_ref().map(|p| &p.place));
     let built = embedded.build(&signer.first, &scope, &listed)?;
 
     let unsigned = Root {

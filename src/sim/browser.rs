@@ -9,6 +9,7 @@ use super::link::Conn;
 use super::queue::Micros;
 use super::scenario::Scenario;
 use super::site::Body;
+use super::updating::Coming;
 use crate::manifest::Piece;
 use crate::mesh::{self, Mesh};
 use crate::rng::Rng;
@@ -169,6 +170,8 @@ pub(super) struct Browser {
     pub(super) manifest: Option<u32>,
     /// The newest that it has asked the origin about, since a neighbour spoke of it.
     pub(super) asked: Option<u32>,
+    /// The version that it is taking up.
+    pub(super) coming: Option<Coming>,
     pub(super) last_step: Option<usize>,
     pub(super) store: Store,
     /// Files and revisions that were asked for: what a browser's own cache would hold.
@@ -201,6 +204,7 @@ impl Browser {
             answered: false,
             manifest: None,
             asked: None,
+            coming: None,
             last_step: None,
             store: Store::default(),
             seen: BTreeMap::new(),

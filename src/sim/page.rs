@@ -95,16 +95,21 @@ impl World {
         let (steps, linger) = draw(visitors, &self.site, browser.last_step, &mut browser.rng);
         browser.last_step = steps.back().map(|(_, step)| *step).or(browser.last_step);
         let controlled = self.arm == Arm::Peerage && browser.installed;
+        let known = browser.manifest;
+        let is_whole = !controlled || self.lacking(number, newest).is_empty();
+        // Until a version is whole, pages see the one before.
+        let version = known.filter(|_| !is_whole).unwrap_or(newest);
+        let browser = &mut self.browsers[number as usize];
         let shell = self.site.shell.clone();
-        browser.visit =
-            Some(Visit { version: newest, controlled, steps, linger, waiting: shell.len() as u32, in_shell: true });
+        browser.visit = Some(Visit { version, controlled, steps, linger, waiting: shell.len() as u32, in_shell: true });
         let group = browser.group();
         let tally = self.figures.tally(group);
         tally.visits += 1;
         let browser = &mut self.browsers[number as usize];
         if controlled {
             let cost = &self.scenario.peerage;
-            let changed = browser.manifest.replace(newest) != Some(newest);
+            let changed = known != Some(newest);
+            browser.manifest = Some(version);
             let bytes = if changed { cost.manifest_bytes } else { cost.unchanged_bytes } as u64;
             tally.overhead += bytes;
             self.figures.at(self.now).origin += bytes;
@@ -112,10 +117,13 @@ impl World {
             if browser.answered && browser.traits.consents {
                 let start = self.now + secs(cost.mesh_start_ms / 1000.0);
                 self.queue.at(start, Event::StartMesh(number, browser.epoch));
-                if changed {
-                    self.look_ahead(number, newest, 0);
+                if changed && is_whole {
+                    self.look_ahead(number, newest);
                 }
             }
+        }
+        if !is_whole {
+            self.take_up(number, newest);
         }
         self.online += 1;
         self.figures.most_online = self.figures.most_online.max(self.online);

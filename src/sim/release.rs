@@ -5,14 +5,15 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use super::browser::{Browser, Conduct};
-use super::chance;
+use super::browser::{Browser, Conduct, Nat};
+use super::chance::{self, stream};
 use super::queue::Micros;
 use super::secs;
 use super::site::{file_of, key, revision_of};
 use super::world::{Event, World};
 use crate::manifest::Piece;
-use crate::transfer::{AHEAD_MS, Input};
+use crate::transfer::Input;
+use crate::update::{FOLLOW_MS, LOOK_MS, Update};
 
 /// How often a page that stays open asks for news, in seconds (`sw/page.js`).
 const NEWS_S: [f64; 2] = [180.0, 300.0];
@@ -44,12 +45,14 @@ pub struct Release {
     heard: Vec<Micros>,
     /// How long each took to hold what it changed of what they hold.
     held: Vec<Micros>,
-    /// Bytes that are new in it.
+    /// Bytes that are new in it, of files that are shared.
     changed: u64,
     /// Bytes of those that workers of those present asked of the origin.
     origin: u64,
     /// The same for visitors who came back with an older version.
     returned: u64,
+    /// Bytes of both that were asked for by those whom a firewall lets connect to nobody.
+    cut_off: u64,
     /// Bytes of roots that it sent.
     roots: u64,
 }
@@ -79,12 +82,14 @@ pub struct Spreading {
     pub heard_s: Spread,
     /// Until they held what it changed of what they had.
     pub held_s: Spread,
-    /// Bytes that are new in it.
+    /// Bytes that are new in it, of files that are shared.
     pub changed: u64,
     /// Bytes of those that the workers of those visitors asked of the origin, until the next version or the end.
     pub origin: u64,
-    /// The same for visitors who came back with an older version, and have no neighbour yet when they open a page.
+    /// The same for visitors who came back with an older version.
     pub returned: u64,
+    /// Bytes of both that were asked for by those whom a firewall lets connect to nobody.
+    pub cut_off: u64,
     /// Bytes of roots that it sent.
     pub roots: u64,
 }
@@ -109,6 +114,7 @@ impl Release {
             changed: self.changed,
             origin: self.origin,
             returned: self.returned,
+            cut_off: self.cut_off,
             roots: self.roots,
         }
     }
@@ -126,7 +132,7 @@ impl World {
         };
         let numbered = (0..).zip(&self.browsers).filter(|(_, browser)| takes_part(browser));
         let present: BTreeSet<u32> = numbered.map(|(number, _)| number).collect();
-        let files = 0..self.site.len() as u32;
+        let files = (0..self.site.len() as u32).filter(|&file| super::worker::is_shared(file));
         let new = files.flat_map(|file| {
             let (revision, pieces) = self.site.pieces(file, version);
             let before = self.site.pieces(file, version - 1);
@@ -150,25 +156,31 @@ impl World {
                 release.heard.push(now - release.at);
             }
         }
-        self.look_ahead(number, version, 0);
+        self.look_ahead(number, version);
         self.caught_up(number);
     }
 
-    /// Looks among neighbours for what a version has changed, a little later.
-    pub(super) fn look_ahead(&mut self, number: u32, version: u32, round: usize) {
-        if let Some(&wait) = AHEAD_MS.get(round) {
-            let epoch = self.browsers[number as usize].epoch;
-            self.queue.at(self.now + wait * 1000, Event::Follow(number, epoch, version, round));
-        }
+    /// Looks among neighbours for what a version has changed, from now on.
+    pub(super) fn look_ahead(&mut self, number: u32, version: u32) {
+        let update = self.lot(number, 0);
+        self.queue.at(self.now, Event::Follow(number, self.browsers[number as usize].epoch, version, update));
+    }
+
+    /// A visitor's part in taking up a version for which it has waited so many milliseconds.
+    pub(super) fn lot(&self, number: u32, waited: u64) -> Update {
+        let visit = u64::from(number) << 32 | u64::from(self.browsers[number as usize].epoch);
+        Update::new(waited, stream(self.seed, 9, visit).next_u64(), self.millis())
     }
 
     /// One round of taking what a version has changed.
-    pub(super) fn follow(&mut self, number: u32, version: u32, round: usize) {
+    pub(super) fn follow(&mut self, number: u32, version: u32, update: Update) {
         let browser = &self.browsers[number as usize];
         let changed = self.missing(browser, version);
-        if browser.manifest != Some(version) || changed.is_empty() {
+        let now = self.millis();
+        if browser.manifest != Some(version) || changed.is_empty() || update.has_waited(FOLLOW_MS, now) {
             return;
         }
+        let brings = update.brings(browser.neighbours(), now);
         if browser.neighbours() > 0 {
             for (file, pieces) in changed {
                 let span = 0..pieces.len();
@@ -178,12 +190,14 @@ impl World {
                 }
                 let reader = self.read(number, file, pieces);
                 let work = &mut self.browsers[number as usize].work;
-                work.push_back((file, Input::Ahead(reader, span)));
+                let input = if brings { Input::Prefetch(reader, span) } else { Input::Ahead(reader, span) };
+                work.push_back((file, input));
                 work.push_back((file, Input::Pull(reader)));
             }
             self.drive(number);
         }
-        self.look_ahead(number, version, round + 1);
+        let epoch = self.browsers[number as usize].epoch;
+        self.queue.at(self.now + LOOK_MS * 1000, Event::Follow(number, epoch, version, update));
     }
 
     /// Files that a visitor has of which a version has other pieces, some of which it lacks.
@@ -225,7 +239,11 @@ impl World {
         let [least, most] = NEWS_S;
         let wait = secs(least + (most - least) * chance::unit(&mut self.noise));
         self.queue.at(self.now + wait, Event::News(number, browser.epoch));
-        if browser.node.is_none() || browser.neighbours() > 0 || browser.manifest == Some(newest) {
+        if browser.node.is_none()
+            || browser.neighbours() > 0
+            || browser.manifest == Some(newest)
+            || self.is_coming(number, newest)
+        {
             return;
         }
         self.confirm(number, newest);
@@ -245,10 +263,11 @@ impl World {
         let store = &self.browsers[number as usize].store;
         let (file, revision) = (file_of(file), revision_of(file));
         let version = self.pending.version;
-        if version == 0 || self.site.pieces(file, version).0 != revision {
+        if version == 0 || !super::worker::is_shared(file) || self.site.pieces(file, version).0 != revision {
             return;
         }
         let before = self.site.pieces(file, version - 1);
+        let is_cut_off = self.browsers[number as usize].traits.nat == Nat::Blocked;
         // Who never had the file takes it whole.
         if before.0 == revision || before.1.iter().all(|piece| store.place(&piece.digest).is_none()) {
             return;
@@ -256,7 +275,9 @@ impl World {
         let new = pieces.iter().filter(|piece| !before.1.contains(piece)).map(|piece| u64::from(piece.len));
         if let Some(release) = self.figures.releases.last_mut() {
             let stayed = self.pending.present.contains(&number);
-            *if stayed { &mut release.origin } else { &mut release.returned } += new.sum::<u64>();
+            let bytes = new.sum::<u64>();
+            *if stayed { &mut release.origin } else { &mut release.returned } += bytes;
+            release.cut_off += if is_cut_off { bytes } else { 0 };
         }
     }
 }

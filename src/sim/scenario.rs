@@ -126,6 +126,9 @@ pub struct SiteShape {
     pub shell_files: u32,
     /// Their bytes together.
     pub shell_bytes: f64,
+    /// They are precached: a newer version is opened only when they are here.
+    #[serde(default)]
+    pub precache: bool,
     /// Steps (levels, articles) that there are.
     pub steps: u32,
     /// Files that a step loads.

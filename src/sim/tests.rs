@@ -162,6 +162,18 @@ fn a_release_reaches_those_who_are_there_within_minutes_and_the_origin_sends_lit
 }
 
 #[test]
+fn a_release_of_the_offline_shell_is_taken_from_each_other_even_by_who_comes_back() {
+    // With this seed it changes two files of the shell, and not the document, which peers may not have.
+    let summary = simulate(&scenario("release", &[("visitors.count", "400")]), 6);
+    check_books(&summary);
+    let release = &summary.releases[0];
+    assert!(release.present > 150, "{release:?}");
+    assert!(release.heard_s.p99.is_some_and(|s| s < 330.0), "{release:?}");
+    let asked = release.origin + release.returned - release.cut_off;
+    assert!(asked > 0 && 4 * asked <= release.changed, "{release:?}");
+}
+
+#[test]
 fn many_small_files_do_not_pay_and_are_not_held_up() {
     let summary = simulate(&scenario("wikipedia-small", &[("visitors.count", "300")]), 1);
     check_books(&summary);

@@ -179,6 +179,7 @@ impl World {
             browser.inbox.extend(told.into_iter().map(mesh::Input::Worker));
         }
         self.caught_up(number);
+        self.stored(number);
     }
 
     /// Asks the mesh for pieces of a file, in the order they are needed.

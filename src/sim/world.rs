@@ -18,6 +18,7 @@ use crate::manifest::Entry;
 use crate::mesh;
 use crate::rng::Rng;
 use crate::tracker::ConnectionId;
+use crate::update::Update;
 
 /// How many stretches the time is told in.
 const STRETCHES: usize = 96;
@@ -37,8 +38,10 @@ pub(super) enum Event {
     Released(u32),
     /// A page that stays open asks for news.
     News(u32, u32),
-    /// A worker looks for what a version has changed, in one of several rounds.
-    Follow(u32, u32, u32, usize),
+    /// A worker looks whether it can have what makes a version whole.
+    Update(u32, u32, u32),
+    /// A worker looks for what a version has changed, which it learned of at a time.
+    Follow(u32, u32, u32, Update),
     Tick(u32, u32),
     /// The browser's own cache has answered a request.
     Done(u32, u32, Request),
@@ -158,11 +161,12 @@ impl World {
             Event::Leave(number, epoch) if self.is_on(number, epoch) => self.leave(number),
             Event::Consent(number, epoch) if self.is_on(number, epoch) => self.consent(number),
             Event::StartMesh(number, epoch) if self.is_on(number, epoch) => self.start_mesh(number),
-            Event::Confirmed(number, epoch, version) if self.is_on(number, epoch) => self.informed(number, version),
+            Event::Confirmed(number, epoch, version) if self.is_on(number, epoch) => self.take_up(number, version),
             Event::Released(version) => self.released(version),
-            Event::Follow(number, epoch, version, round) if self.is_on(number, epoch) => {
-                self.follow(number, version, round)
+            Event::Follow(number, epoch, version, update) if self.is_on(number, epoch) => {
+                self.follow(number, version, update)
             }
+            Event::Update(number, epoch, version) if self.is_on(number, epoch) => self.update(number, version),
             Event::News(number, epoch) if self.is_on(number, epoch) => self.ask_for_news(number),
             Event::Tick(number, epoch) if self.is_on(number, epoch) => self.tick(number),
             Event::Done(number, epoch, request) if self.is_on(number, epoch) => {
@@ -181,6 +185,7 @@ impl World {
             | Event::Consent(..)
             | Event::StartMesh(..)
             | Event::Confirmed(..)
+            | Event::Update(..)
             | Event::News(..)
             | Event::Follow(..)
             | Event::Tick(..)

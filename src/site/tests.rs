@@ -36,7 +36,8 @@ fn what_is_remembered_is_read_and_what_is_damaged_is_a_new_site() {
     site.pin("tab", Pin::Version(5), 9_000);
     site.pin("other", Pin::Pass, 9_000);
     site.pass(&BadRoot::Signature);
-    (site.updating, site.is_wordless) = (true, true);
+    site.is_wordless = true;
+    assert_eq!((site.begin(8, 9_000), site.begin(9, 9_001), site.begin(8, 9_002)), (9_000, 9_001, 9_000));
     (site.consent, site.paused, site.rejected, site.origin) = (Answer::Denied, true, 9, (40, 5_000_000));
     site.refused = Need { whole: 9, missing: 8 }.tried(Room::told(0, 0, 0), None, 9_000);
     site.bytes = Bytes { cache: 1, peer: 2, origin: 3, uploaded: 4, wasted: u64::MAX };
@@ -126,10 +127,14 @@ fn a_tab_keeps_its_version_across_a_deploy() {
     assert_eq!(site.version_for("new"), Some(6));
     assert_eq!((site.knows("tab"), site.knows("another")), (true, false));
     let alive = ["new".to_owned(), "tab".to_owned()];
-    assert_eq!(site.tidy(&alive, 9_000), Vec::<u64>::new());
+    assert_eq!(site.unused(&alive, 9_000), Vec::<u64>::new());
     // Not to be seen for a while: it may be in the back/forward cache.
-    assert_eq!(site.tidy(&alive[..1], 9_000 + UNSEEN - 1), Vec::<u64>::new());
-    assert_eq!(site.tidy(&alive[..1], 9_000 + UNSEEN), vec![5]);
+    assert_eq!(site.unused(&alive[..1], 9_000 + UNSEEN - 1), Vec::<u64>::new());
+    let gone = site.unused(&alive[..1], 9_000 + UNSEEN);
+    assert_eq!(gone, vec![5]);
+    assert!(site.roots.contains_key(&5), "what it let peers have is looked up first");
+    site.forget(&gone);
+    assert!(!site.roots.contains_key(&5));
 }
 
 #[test]
@@ -145,7 +150,7 @@ fn a_tab_whose_pin_was_lost_keeps_what_it_was_opened_with() {
 #[test]
 fn a_version_is_remembered_to_be_current_before_it_is() {
     let mut site = at(5);
-    site.updating = true;
+    site.begin(6, 9_000);
     site.pass(&BadRoot::Signature);
     let before = site.clone();
     let stored = Site::read(&site.encode_switched(&root(6), "six")).unwrap();
@@ -159,12 +164,21 @@ fn a_version_is_remembered_to_be_current_before_it_is() {
 #[test]
 fn an_update_is_under_way_until_it_is_whole_or_the_origin_says_otherwise() {
     let mut site = at(5);
-    site.updating = true;
-    assert!(Site::read(&site.encode()).is_some_and(|site| site.updating));
+    site.begin(6, 9_000);
+    assert!(Site::read(&site.encode()).is_some_and(|site| site.is_updating()));
     let mut other = site.clone();
     site.switch(&root(6), "six".into());
     other.confirm();
-    assert!(!site.updating && !other.updating);
+    assert!(!site.is_updating() && !other.is_updating());
+    // Of two at a time, the newer one goes on.
+    site.begin(7, 9_000);
+    site.begin(8, 9_001);
+    site.switch(&root(7), "seven".into());
+    assert!(site.is_updating());
+    site.begin(9, 9_002);
+    site.switch(&root(8), "eight".into());
+    site.give_up(9);
+    assert!(!site.is_updating());
 }
 
 #[test]

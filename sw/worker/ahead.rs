@@ -5,10 +5,10 @@ use std::rc::Rc;
 
 use js_sys::Promise;
 use peerage::digest::Digest;
-use peerage::manifest::{Entry, Piece};
+use peerage::manifest::{Entry, Label, Piece, Root};
 use peerage::room::Plan;
 use peerage::sorted;
-use peerage::transfer::AHEAD_MS;
+use peerage::update::{FOLLOW_MS, LOOK_MS, Update};
 use wasm_bindgen::prelude::*;
 
 use super::Inner;
@@ -23,7 +23,7 @@ const PREFETCHES: usize = 6;
 /// browser has no room for them now it is an error, unless nothing older is here that is whole: a navigation tries again
 /// when there may be room ([`peerage::room`]), and fetches only what is still missing. Files that could never fit are not fetched at all. Returns the digests of
 /// what is to be kept, sorted.
-pub(super) async fn prefetch(inner: &'static Inner, version: &Version, entries: Vec<Entry>) -> Js<Vec<Digest>> {
+pub(super) async fn prefetch(inner: &'static Inner, version: &Version, entries: Vec<Rc<Entry>>) -> Js<Vec<Digest>> {
     let number = version.root.root.version;
     let pieces: Vec<Piece> = entries.iter().flat_map(|entry| entry.pieces.iter().copied()).collect();
     let need = || inner.store.borrow().need(&pieces);
@@ -43,7 +43,19 @@ pub(super) async fn prefetch(inner: &'static Inner, version: &Version, entries: 
             return Ok(Vec::new());
         }
         Plan::Fetch => {
-            fetch_all(inner, entries, number).await?;
+            let passing = inner.site.borrow().passing.is_some();
+            await_neighbours(inner, &version.root.root, &entries).await;
+            let (is_late, passes) = {
+                let site = inner.site.borrow();
+                (site.is_late(&version.root.root), site.passing.is_some())
+            };
+            if is_late {
+                return Ok(shell);
+            }
+            if passes && !passing {
+                return Err(js::error("the origin says otherwise by now"));
+            }
+            fetch_all(inner, &entries, number, false).await?;
             // What came is kept, and counts as used from now on.
             let refused = need().tried(inner.measure_room().await, refused, js::unix_time());
             inner.site.borrow_mut().refused = refused;
@@ -55,7 +67,7 @@ pub(super) async fn prefetch(inner: &'static Inner, version: &Version, entries: 
     }
     if inner.current().is_some_and(|current| current.root.root.version != number) {
         // A worker that wakes would go on with it by itself.
-        inner.site.borrow_mut().updating = false;
+        inner.site.borrow_mut().give_up(number);
         inner.save_soon();
         return Err(js::error(&format!(
             "the browser has no room for the files that make version {number} whole: the older one stays"
@@ -64,15 +76,62 @@ pub(super) async fn prefetch(inner: &'static Inner, version: &Version, entries: 
     Ok(shell)
 }
 
-/// Fetches the files that are not here, some at a time, until one fails or there is no room for it.
-async fn fetch_all(inner: &'static Inner, entries: Vec<Entry>, version: u64) -> Js<()> {
-    let mut missing = entries;
-    missing.retain(|entry| inner.store.borrow().need(&entry.pieces).missing > 0);
+/// Takes from neighbours what they hold of the files that make a version whole, while an older one is current and nobody is
+/// in a hurry, until the rest is the origin's to give ([`peerage::update`]).
+async fn await_neighbours(inner: &'static Inner, root: &Root, entries: &[Rc<Entry>]) {
+    if inner.current().is_none() {
+        return;
+    }
+    let version = root.version;
+    let since = inner.site.borrow_mut().begin(version, js::unix_time());
+    let update = lot(js::unix_time().saturating_sub(since) * 1000);
+    let mut entries = entries.to_vec();
+    entries.retain(|entry| entry.label == Label::Share);
+    inner.leisurely.set(inner.leisurely.get() + 1);
+    inner.take_time();
+    loop {
+        retain_missing(inner, &mut entries);
+        let is_over = {
+            let site = inner.site.borrow();
+            site.is_late(root) || site.passing.is_some() || inner.hurried.get()
+        };
+        let is_due = update.is_due(inner.link.neighbours(), js::now());
+        if entries.is_empty() || !inner.may_mesh() || is_over || is_due {
+            break;
+        }
+        // One that is superseded leaves the word to the newer one.
+        if !inner.under_way().iter().any(|&other| other > version) {
+            let _ = fetch_all(inner, &entries, version, true).await;
+        }
+        js::sleep(LOOK_MS).await;
+    }
+    inner.leisurely.set(inner.leisurely.get() - 1);
+}
+
+/// This visitor's part in taking up a version for which it has waited so many milliseconds.
+fn lot(waited: u64) -> Update {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "any 64 bits will do")]
+    let chance = (js_sys::Math::random() * 2f64.powi(64)) as u64;
+    Update::new(waited, chance, js::now())
+}
+
+fn retain_missing(inner: &Inner, entries: &mut Vec<Rc<Entry>>) {
+    let store = inner.store.borrow();
+    entries.retain(|entry| store.need(&entry.pieces).missing > 0);
+}
+
+/// Fetches the files that are not here, some at a time, until one fails or there is no room for it; `ahead`: from neighbours
+/// alone, what they hold.
+async fn fetch_all(inner: &'static Inner, entries: &[Rc<Entry>], version: u64, ahead: bool) -> Js<()> {
+    let mut missing = entries.to_vec();
+    retain_missing(inner, &mut missing);
     // Taken off the end.
     missing.reverse();
     let queue = Rc::new(RefCell::new(missing));
     let stored = Rc::new(RefCell::new(Vec::new()));
-    for fetches in [(); PREFETCHES].map(|()| js::promise(fetch_queue(inner, queue.clone(), stored.clone(), version))) {
+    for fetches in
+        [(); PREFETCHES].map(|()| js::promise(fetch_queue(inner, queue.clone(), stored.clone(), version, ahead)))
+    {
         js::wait(fetches).await?;
     }
     // Small files are written together, so none is waited for before the next is asked for.
@@ -86,18 +145,18 @@ async fn fetch_all(inner: &'static Inner, entries: Vec<Entry>, version: u64) -> 
 /// there is no room, empties it.
 async fn fetch_queue(
     inner: &'static Inner,
-    queue: Rc<RefCell<Vec<Entry>>>,
+    queue: Rc<RefCell<Vec<Rc<Entry>>>>,
     stored: Rc<RefCell<Vec<Promise>>>,
     version: u64,
+    ahead: bool,
 ) -> Js<JsValue> {
     let unkept = inner.unkept.get();
     loop {
-        if inner.unkept.get() != unkept {
+        if inner.unkept.get() != unkept || ahead && inner.link.neighbours() == 0 {
             queue.borrow_mut().clear();
         }
         let Some(entry) = queue.borrow_mut().pop() else { return Ok(JsValue::UNDEFINED) };
-        let entry = Rc::new(entry);
-        let mut reading = Reading::later(inner, &entry);
+        let mut reading = if ahead { Reading::ahead(inner, &entry) } else { Reading::later(inner, &entry) };
         loop {
             match reading.next().await {
                 Ok(Some(_)) => {}
@@ -113,35 +172,18 @@ async fn fetch_queue(
     }
 }
 
-/// Takes what a version has changed from neighbours, as they come to hold it.
+/// Takes what a version has changed from neighbours, as they come to hold it; some bring it into the swarm.
 pub(super) async fn follow(inner: &'static Inner, version: u64, mut entries: Vec<Rc<Entry>>) {
-    for wait in AHEAD_MS {
-        {
-            let store = inner.store.borrow();
-            entries.retain(|entry| entry.pieces.iter().any(|piece| store.place(&piece.digest).is_none()));
-        }
-        if entries.is_empty() || inner.site.borrow().current != Some(version) {
+    let update = lot(0);
+    loop {
+        retain_missing(inner, &mut entries);
+        let is_over = update.has_waited(FOLLOW_MS, js::now()) || inner.site.borrow().current != Some(version);
+        if entries.is_empty() || is_over {
             return;
         }
-        js::sleep(wait).await;
-        let queue = Rc::new(RefCell::new(entries.clone()));
-        for taking in [(); PREFETCHES].map(|()| js::promise(take_queue(inner, queue.clone()))) {
-            // It never rejects.
-            let _ = js::wait(taking).await;
-        }
-    }
-}
-
-/// Takes files from neighbours until the queue is empty.
-async fn take_queue(inner: &'static Inner, queue: Rc<RefCell<Vec<Rc<Entry>>>>) -> Js<JsValue> {
-    loop {
-        let next = queue.borrow_mut().pop();
-        let Some(entry) = next.filter(|_| inner.link.neighbours() > 0) else { return Ok(JsValue::UNDEFINED) };
-        let mut reading = Reading::ahead(inner, &entry);
-        while let Ok(Some(_)) = reading.next().await {}
-        let done = reading.done.clone();
-        drop(reading);
-        // Small files are written together: a moment later.
-        let _ = js::wait(done).await;
+        let brings = update.brings(inner.link.neighbours(), js::now());
+        // What can't be had now is fetched when it is needed.
+        let _ = fetch_all(inner, &entries, version, !brings).await;
+        js::sleep(LOOK_MS).await;
     }
 }

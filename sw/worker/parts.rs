@@ -252,20 +252,37 @@ impl Inner {
         let registration = self.global.registration();
         let other = ["installing", "waiting"].iter().any(|state| js::get(&registration, state).is_truthy());
         let updates =
-            || self.refreshing.borrow().is_some() || self.site.borrow().updating || !self.under_way().is_empty();
+            || self.refreshing.borrow().is_some() || self.site.borrow().is_updating() || !self.under_way().is_empty();
         if !activates && (other || updates()) {
             return;
         }
-        let gone = self.site.borrow_mut().tidy(&alive, js::unix_time());
-        for version in &gone {
-            self.versions.borrow_mut().remove(version);
-        }
+        let going = self.site.borrow_mut().unused(&alive, js::unix_time());
         self.save_soon();
-        if gone.is_empty() && !activates {
+        if going.is_empty() && !activates {
             return;
         }
         let urls = self.cache.urls().await;
-        let Ok(keep) = self.parts_in_use().await else { return };
+        let (mut keep, mut were, mut are) = (Vec::new(), Vec::new(), Vec::new());
+        let numbers: Vec<_> = self.site.borrow().roots.keys().copied().collect();
+        for number in numbers {
+            let Some(version) = self.version(number).await else { return };
+            let listed = if going.contains(&number) {
+                self.walk(&version, &mut Vec::new(), &mut were).await
+            } else {
+                self.walk(&version, &mut keep, &mut are).await
+            };
+            if listed.is_err() {
+                return;
+            }
+        }
+        // What only versions that go let peers have is given to nobody from now on.
+        self.store.borrow_mut().withhold(&were, &sorted::sort(are));
+        self.link.hold_all(self);
+        self.site.borrow_mut().forget(&going);
+        for version in &going {
+            self.versions.borrow_mut().remove(version);
+        }
+        self.save_soon();
         for url in urls {
             if updates() {
                 return;
@@ -277,29 +294,29 @@ impl Inner {
         }
     }
 
-    /// Manifest files of all versions that are remembered.
-    async fn parts_in_use(&'static self) -> Js<Vec<String>> {
-        let numbers: Vec<_> = self.site.borrow().roots.keys().copied().collect();
-        let mut keep = Vec::new();
-        for number in numbers {
-            let version = self.version(number).await.ok_or_else(|| js::error("a version in use cannot be read"))?;
-            keep.push(parts::path("index", &version.root.root.index));
-            let mut pages = vec![version.top.clone()];
-            while let Some(page) = pages.pop() {
-                for child in page.children() {
-                    if page.level() == 0 {
-                        keep.push(parts::path("shard", &child.digest));
-                        continue;
-                    }
-                    // What lies below a page that is not here is not here either.
-                    if self.is_here("index", &child).await {
-                        pages.push(self.child_page(&version, &child).await?);
-                    }
-                    keep.push(parts::path("index", &child.digest));
+    /// The manifest's files of a version, and the pieces that it lets peers have, as far as it is here. Of a large site the
+    /// shards of what the visitor opened are, and so of what it could give.
+    async fn walk(&'static self, version: &Version, files: &mut Vec<String>, shared: &mut Vec<Digest>) -> Js<()> {
+        files.push(parts::path("index", &version.root.root.index));
+        let mut pages = vec![version.top.clone()];
+        while let Some(page) = pages.pop() {
+            let kind = if page.level() == 0 { "shard" } else { "index" };
+            for child in page.children() {
+                files.push(parts::path(kind, &child.digest));
+                // What lies below a page that is not here is not here either.
+                if !self.is_here(kind, &child).await {
+                    continue;
+                }
+                if page.level() > 0 {
+                    pages.push(self.child_page(version, &child).await?);
+                    continue;
+                }
+                for entry in self.shard(version, &child).await?.iter().filter(|entry| entry.label == Label::Share) {
+                    shared.extend(entry.pieces.iter().map(|piece| piece.digest));
                 }
             }
         }
-        Ok(keep)
+        Ok(())
     }
 }
 

@@ -4,7 +4,9 @@ use std::cell::RefCell;
 use std::ops::Range;
 use std::rc::Rc;
 
+use futures::channel::oneshot;
 use js_sys::{Array, Promise, Uint8Array};
+use peerage::Millis;
 use peerage::digest::Digest;
 use peerage::inject;
 use peerage::manifest::{Entry, Integrity};
@@ -153,7 +155,7 @@ pub(super) async fn respond(
     let is_new = {
         let site = inner.site.borrow();
         let may_ask = inner.constants.is_guest || site.version_for("").is_some();
-        may_ask && !client.is_empty() && !site.knows(&client)
+        may_ask && !client.is_empty() && (!site.knows(&client) || inner.met(&client).is_some())
     };
     if is_new {
         meet(inner, event, &client).await;
@@ -207,12 +209,20 @@ async fn navigate(
     candidate: Option<route::Candidate>,
     resulting: &str,
 ) -> Option<Answer> {
+    // What was asked about the document that led here is not for this one.
+    inner.forget_meeting(|meeting| meeting.client == resulting);
     let refreshing = inner.refreshing();
     // The rest of a longer update goes on beside the page.
     event.wait_until(&settled(refreshing.clone())).ok()?;
     if let Some(candidate) = candidate {
-        let fresh_ms = inner.current().map_or(0, |version| u64::from(version.root.root.policy.fresh_ms));
-        let race = Array::of2(&settled(refreshing.clone()), &settled(after(fresh_ms)));
+        let (waits, until) = oneshot::channel::<()>();
+        inner.navigations.borrow_mut().push(waits);
+        let leisure = js::promise(async move {
+            // It comes when the sender is dropped.
+            let _ = until.await;
+            Ok(JsValue::UNDEFINED)
+        });
+        let race = Array::of3(&settled(refreshing.clone()), &settled(after(fresh_ms(inner))), &leisure);
         js::wait(Promise::race(&race)).await.ok()?;
         let known = inner.site.borrow().version_for("")?;
         // Before anything is waited for: a version that nobody is pinned to may be forgotten.
@@ -228,52 +238,90 @@ async fn navigate(
             return answer;
         }
     }
-    // Not ours. What it loads passes until the origin's word is there.
-    inner.pin(resulting, Pin::Pass);
-    let _ = left(inner, resulting.to_owned());
+    // Not ours.
+    left(inner, resulting.to_owned(), refreshing);
     None
 }
 
-/// A document that is the network's: what it loads is answered from the version that the origin confirms now, or not at all.
-pub(super) fn left(inner: &'static Inner, client: String) -> Promise {
-    met(inner, client, |refreshed| matches!(refreshed, Refreshed::Confirmed))
+/// A document that is the network's: what it loads is answered from the version that the origin confirms now (`question`), or
+/// not at all. It waits a moment for that, and for good it is known only then.
+pub(super) fn left(inner: &'static Inner, client: String, question: Promise) -> Promise {
+    inner.pin(&client, Pin::Pass);
+    meeting(inner, client, question, |refreshed| matches!(refreshed, Refreshed::Confirmed)).0
 }
 
-/// Pins a client to the current version if what the origin says of it `will_do`, or else to the network.
-fn met(inner: &'static Inner, client: String, will_do: fn(Refreshed) -> bool) -> Promise {
-    inner.meeting.borrow_mut().push(client.clone());
-    js::promise(async move {
-        let is_good = inner.refresh().await.is_ok_and(will_do);
+/// A client about which the origin is being asked.
+pub(super) struct Meeting {
+    pub(super) client: String,
+    number: u32,
+    verdict: Promise,
+    /// Until when its requests wait for that.
+    until: Millis,
+}
+
+impl Inner {
+    /// When it will be known what a client sees that is being asked about, and until when its requests wait for that.
+    fn met(&self, client: &str) -> Option<(Promise, Millis)> {
+        let meeting = self.meeting.borrow();
+        meeting.iter().find(|meeting| meeting.client == client).map(|meeting| (meeting.verdict.clone(), meeting.until))
+    }
+
+    /// Whether a client was being asked about that is not any more.
+    fn forget_meeting(&self, is_it: impl Fn(&Meeting) -> bool) -> bool {
+        let mut meeting = self.meeting.borrow_mut();
+        let before = meeting.len();
+        meeting.retain(|meeting| !is_it(meeting));
+        meeting.len() < before
+    }
+}
+
+/// Pins a client to the current version if what the origin says of it `will_do`, or else to the network; unless it has gone on
+/// to another document by then, as a redirect does.
+fn meeting(
+    inner: &'static Inner,
+    client: String,
+    question: Promise,
+    will_do: fn(Refreshed) -> bool,
+) -> (Promise, Millis) {
+    inner.hurried.set(true);
+    inner.forget_meeting(|meeting| meeting.client == client);
+    let number = inner.meetings.replace(inner.meetings.get() + 1);
+    let who = client.clone();
+    let verdict = js::promise(async move {
+        let is_good = Inner::refreshed(question).await.is_ok_and(will_do);
         let current = inner.site.borrow().current;
-        inner.meeting.borrow_mut().retain(|other| *other != client);
-        inner.pin(&client, current.filter(|_| is_good).map_or(Pin::Pass, Pin::Version));
+        if inner.forget_meeting(|meeting| meeting.number == number) {
+            inner.pin(&who, current.filter(|_| is_good).map_or(Pin::Pass, Pin::Version));
+        }
         Ok(JsValue::UNDEFINED)
-    })
+    });
+    let until = js::now() + fresh_ms(inner);
+    inner.meeting.borrow_mut().push(Meeting { client, number, verdict: verdict.clone(), until });
+    (verdict, until)
+}
+
+/// How long the owner lets a document wait for news, in milliseconds.
+fn fresh_ms(inner: &Inner) -> u64 {
+    inner.current().map_or(0, |version| u64::from(version.root.root.policy.fresh_ms))
 }
 
 /// A document that did not come through here, since a handler of the site's own answered it, or since it answers what was
 /// sent (a `POST` is the network's), sees what it would see of the network: the origin's version of now, and the one that
 /// is here where the origin can't be reached. Until that is known its requests pass.
 async fn meet(inner: &'static Inner, event: &web_sys::FetchEvent, client: &str) {
-    let fresh_ms = inner.current().map_or(0, |version| u64::from(version.root.root.policy.fresh_ms));
-    let client = client.to_owned();
-    let is_being_met = inner.meeting.borrow().contains(&client);
-    if !is_being_met && !inner.constants.is_guest && !was_fetched(inner, client.clone()).await {
+    if inner.met(client).is_none() && !inner.constants.is_guest && !was_fetched(inner, client.to_owned()).await {
         let current = inner.site.borrow().current;
         if let Some(current) = current {
-            inner.pin(&client, Pin::Version(current));
+            inner.pin(client, Pin::Version(current));
         }
         return;
     }
-    // Of one that is being met the verdict is that of whoever began.
-    let met = if is_being_met {
-        settled(inner.refreshing())
-    } else {
-        met(inner, client, |refreshed| matches!(refreshed, Refreshed::Confirmed | Refreshed::Unreachable))
-    };
-    if event.wait_until(&met).is_ok() {
+    let will_do = |refreshed| matches!(refreshed, Refreshed::Confirmed | Refreshed::Unreachable);
+    let (verdict, until) =
+        inner.met(client).unwrap_or_else(|| meeting(inner, client.to_owned(), inner.refreshing(), will_do));
+    if event.wait_until(&verdict).is_ok() {
         // Neither rejects.
-        let _ = js::wait(Promise::race(&Array::of2(&met, &after(fresh_ms)))).await;
+        let _ = js::wait(Promise::race(&Array::of2(&verdict, &after(until.since(js::now()))))).await;
     }
 }
 

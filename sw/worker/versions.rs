@@ -128,9 +128,17 @@ impl Inner {
         let mut refreshing = self.refreshing.borrow_mut();
         refreshing
             .get_or_insert_with(|| {
+                let number = self.questions.get() + 1;
+                self.questions.set(number);
+                if self.leisurely.get() == 0 {
+                    self.hurried.set(false);
+                }
                 js::promise(async move {
                     let end = self.ask_for_root().await;
-                    self.refreshing.borrow_mut().take();
+                    if self.questions.get() == number {
+                        self.refreshing.take();
+                        self.navigations.take();
+                    }
                     if let (Err(e), Some(_)) = (&end, self.current()) {
                         self.note_error(&format!("the origin's version is not taken up: {}", describe(e)));
                     }
@@ -253,6 +261,9 @@ impl Inner {
                 end
             });
         if let Some(end) = under_way {
+            if self.leisurely.get() > 0 {
+                self.take_time();
+            }
             // It comes when the senders are dropped.
             let _ = end.await;
             let site = self.site.borrow();
@@ -263,6 +274,19 @@ impl Inner {
         let end = self.take_up_once(root.clone()).await;
         self.taking.borrow_mut().retain(|taking| taking.root.text != root.text);
         end
+    }
+
+    /// An update waits for neighbours: no navigation waits for it, and the origin may be asked whether there is a newer one.
+    pub(super) fn take_time(&self) {
+        self.refreshing.take();
+        self.navigations.take();
+    }
+
+    /// Somebody waits for the end of an update.
+    pub(super) async fn refresh_now(&'static self) -> Js<Refreshed> {
+        let question = self.refreshing();
+        self.hurried.set(true);
+        Self::refreshed(question).await
     }
 
     /// The versions that are being taken up.
@@ -277,7 +301,7 @@ impl Inner {
 
     async fn take_up_once(&'static self, root: Rc<Verified<SignedRoot>>) -> Js<()> {
         if self.current().is_some() {
-            self.site.borrow_mut().updating = true;
+            self.site.borrow_mut().begin(root.root.version, js::unix_time());
             js::spawn(self.write_memory());
         }
         // Without it, parts are fetched.
@@ -290,7 +314,7 @@ impl Inner {
         self.relabel(&shards);
         let mut precache = Vec::new();
         for shard in &shards {
-            precache.extend(shard.iter().filter(|entry| entry.precache));
+            precache.extend(shard.iter().filter(|entry| entry.precache).map(Rc::new));
         }
         let Root { version: number, .. } = version.root.root;
         let shell = super::ahead::prefetch(self, &version, precache).await?;
@@ -310,9 +334,6 @@ impl Inner {
             let root = &taking.root.root;
             root.version != number && !self.site.borrow().is_late(root)
         });
-        if !self.under_way().is_empty() {
-            self.site.borrow_mut().updating = true;
-        }
         self.store.borrow_mut().switch(&shell, &self.under_way());
         self.cool();
         self.save_soon();
@@ -342,7 +363,7 @@ impl Inner {
         }
         let clients = super::report::clients(self).await.unwrap_or_default();
         let mut ids: Vec<_> = clients.iter().map(|client| js::text(client, "id")).collect();
-        ids.retain(|id| !self.meeting.borrow().contains(id));
+        ids.retain(|id| self.meeting.borrow().iter().all(|meeting| meeting.client != *id));
         self.site.borrow_mut().pin_strangers(&ids, js::unix_time());
     }
 

@@ -190,6 +190,47 @@ story('a document that is not listed does not wait for the wasm, and what it loa
   assert.deepEqual(site.differences(await visitor.take([part]), front.url), []);
 });
 
+story('what such a document loads is the network\'s where the origin does not say which version is the newest', async (stage, kind) => {
+  const site = await stage.site(files);
+  const front = await stage.front(await stage.serve(site));
+  front.when('/item', (_, response) => response.writeHead(200, { 'content-type': 'text/html', 'cache-control': 'no-store' }).end(html('Item')));
+  const visitor = await stage.visitor(kind);
+  await visitor.enter(front.url);
+  const part = site.url(front.url, 'part-1.bin');
+  await visitor.take([part]);
+  site.write({ 'part-1.bin': 8000 });
+  await site.publish();
+  front.when('/peerage/root.jws', (_, response) => response.writeHead(503).end());
+  for (const stopped of [false, true]) {
+    if (stopped) await visitor.stopWorker();
+    await visitor.goto(`${front.url}item`);
+    assert.deepEqual(site.differences(await visitor.take([part]), front.url), [], 'of the release that the document is of');
+  }
+});
+
+story('a listed document to which one that is not listed redirects keeps its version', async (stage, kind) => {
+  const site = await stage.site(files);
+  const front = await stage.front(await stage.serve(site));
+  front.when('/away', (_, response) => response.writeHead(302, { location: './', 'cache-control': 'no-store' }).end());
+  const visitor = await stage.visitor(kind);
+  await visitor.enter(front.url);
+  const part = site.url(front.url, 'part-1.bin'), old = site.sha256('part-1.bin');
+  await visitor.take([part]);
+  site.write({ 'part-1.bin': 8000 });
+  await site.publish();
+  let release;
+  const released = new Promise(resolve => { release = resolve; });
+  front.when('/peerage/root.jws', async (_, __, pass) => { await released; pass(); });
+  await visitor.goto(`${front.url}away`);
+  await visitor.ready();
+  await visitor.page.evaluate(() => { window.updated = new Promise(resolve => window.peerage.addEventListener('update', resolve, { once: true })); });
+  release();
+  await visitor.wait('the update', async () => window.updated.then(() => true));
+  assert.equal((await visitor.take([part]))[0].sha256, old);
+  await visitor.goto(front.url);
+  assert.deepEqual(site.differences(await visitor.take([part]), front.url), []);
+});
+
 // Firefox has no static routes yet.
 story('what cannot be ours does not wake the worker', async (stage, kind) => {
   const site = await stage.site({ ...files, 'inner/part.bin': 1000, 'pages/index.html': '<!doctype html><title>Pages</title>', 'pages/a/index.html': '<!doctype html><title>A</title>' }, { at: 'game' });

@@ -249,31 +249,31 @@ story('a root that is gone from the origin ends it, one that cannot be had does 
   });
 });
 
-story('folders come and go with releases, also for tabs that are open', async (stage, kind) => {
-  const site = await stage.site({ 'index.html': html('Release 1'), 'first/part.bin': 90_000 });
+story('folders and endings come and go with releases, also for tabs that are open', async (stage, kind) => {
+  const site = await stage.site({ 'index.html': html('Release 1'), 'first/part.bin': 90_000, 'second/old.js': '// old' });
   const origin = await stage.serve(site);
   const visitor = await stage.visitor(kind);
   await visitor.enter(origin.url);
-  const [first, second] = ['first', 'second'].map(folder => site.url(origin.url, `${folder}/part.bin`));
+  const [first, second, third] = ['first', 'second', 'third'].map(folder => site.url(origin.url, `${folder}/part.bin`));
   const part = site.sha256('first/part.bin');
   const open = visitor.page;
 
   rmSync(`${site.folder}/first`, { recursive: true });
-  site.write({ 'index.html': html('Release 2'), 'second/part.bin': 80_000 });
+  site.write({ 'index.html': html('Release 2'), 'second/part.bin': 80_000, 'third/part.bin': 70_000 });
   await site.publish();
   await visitor.newTab();
   await visitor.enter(origin.url);
   // By the worker that was there it is the network's, by the next one, which browsers look for in their own time, it is listed.
-  assert.deepEqual(site.differences(await visitor.take([second]), origin.url), []);
+  assert.deepEqual(site.differences(await visitor.take([second, third]), origin.url), []);
   await visitor.page.evaluate(async () => { await (await navigator.serviceWorker.getRegistration()).update(); });
   await visitor.wait('the next worker', async () => {
     const { installing, waiting, active } = await navigator.serviceWorker.getRegistration();
     return installing === null && waiting === null && active.state === 'activated';
   });
   await visitor.enter(origin.url);
-  await until('the new folder to be known', async () => {
-    assert.deepEqual(site.differences(await visitor.take([second]), origin.url), []);
-    return (await visitor.explain(second))?.verified;
+  await until('the new folder and the new ending to be known', async () => {
+    assert.deepEqual(site.differences(await visitor.take([second, third]), origin.url), []);
+    return (await visitor.explain(second))?.verified && (await visitor.explain(third))?.verified;
   });
   visitor.page = open;
   assert.equal((await visitor.take([first]))[0].sha256, part, 'the kept file of the folder that went');

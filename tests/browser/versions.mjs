@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { mkdirSync, readFileSync, renameSync } from 'node:fs';
 import path from 'node:path';
+import { withClock } from './lib/front.mjs';
 import { served } from './lib/peerage.mjs';
 import { html, many, randomBytes } from './lib/site.mjs';
 import { EACH, PAIRS, story } from './lib/story.mjs';
@@ -155,28 +156,47 @@ for (const offline of [true, false]) {
   }, { over: EACH.length > 1 ? PAIRS.filter(([from, to]) => from !== to) : PAIRS });
 }
 
-/** A worker whose clock goes ahead by the `hours` that a page sends it. */
-function withClock(front) {
-  const clock = `{
-    const { now } = Date;
-    let ahead = 0;
-    Date.now = () => now() + ahead;
-    addEventListener('message', ({ data }) => { ahead += (data.hours ?? 0) * 3_600_000; });
-  }\n`;
-  front.when('/peerage-sw.js', (request, _, pass) => {
-    delete request.headers['accept-encoding'];
-    pass(answer => ({ ...answer, body: Buffer.concat([Buffer.from(clock), answer.body]) }));
-  });
-}
+story('who comes back takes what has changed in the shell from neighbours; alone, from the origin', async (stage, from, to) => {
+  const config = '[precache]\ninclude = ["shell-*.bin"]\n';
+  const shell = many('shell', 4, 200_000);
+  const site = await stage.site({ ...shell, 'level.bin': 1000 }, { config });
+  const origin = await stage.serve(site);
+  const urls = Object.keys(shell).map(name => site.url(origin.url, name));
+  const here = await stage.visitor(from), there = await stage.visitor(to);
+  for (const visitor of [here, there]) {
+    await visitor.enter(origin.url);
+    await visitor.consent();
+  }
+  await there.neighbours(1);
+  const release = async seed => {
+    await there.goto('about:blank');
+    site.write({ 'shell-1.bin': randomBytes(200_000, `${seed} 1`), 'shell-2.bin': randomBytes(200_000, `${seed} 2`) });
+    return site.publish({ config });
+  };
+  const comesBack = async version => {
+    const before = await origin.counters();
+    await there.goto(origin.url);
+    await there.ready();
+    await until('who comes back to have the release', async () => (await there.stats()).version === version);
+    const sent = served(before, await origin.counters(), path => path.startsWith('/shell-'));
+    await there.page.reload();
+    await there.ready();
+    assert.deepEqual(site.differences(await there.take(urls), origin.url), []);
+    return sent;
+  };
 
-/** The parts of the manifest that a visitor keeps. */
-async function partsOf(visitor) {
-  const urls = await visitor.page.evaluate(async () => {
-    const cache = await caches.open((await caches.keys()).find(name => name.startsWith('peerage:')));
-    return (await cache.keys()).map(({ url }) => new URL(url).pathname);
-  });
-  return urls.filter(url => /^\/peerage\/(index|shard)\//.test(url));
-}
+  const first = await release('a release');
+  await here.ask('refresh');
+  assert.equal((await here.stats()).version, first.version);
+  assert.deepEqual(await comesBack(first.version), { requests: 0, bytes: 0 }, 'the shell was asked of the origin');
+  assert.ok((await there.stats()).bytes.peer >= 400_000, JSON.stringify(await there.stats()));
+
+  // Nobody is there.
+  const second = await release('another release');
+  await here.close();
+  const { bytes } = await comesBack(second.version);
+  assert.ok(bytes >= 400_000, `${bytes} bytes`);
+}, { over: EACH.length > 1 ? PAIRS.filter(([from, to]) => from !== to) : PAIRS });
 
 story('a renamed file, and a release that is taken back, cost no bytes of files; what no tab needs of them goes', async (stage, kind) => {
   // A new folder at the top of a site is the network's until the browser has the script that knows it.
@@ -212,29 +232,29 @@ story('a renamed file, and a release that is taken back, cost no bytes of files;
   for (const [at, name] of names.entries()) renameSync(path.join(site.folder, name), path.join(site.folder, moved[at]));
   await update();
   assert.equal(await take(moved), 0, 'moved to another folder');
-  const good = await partsOf(visitor);
+  const good = await visitor.manifestParts();
 
   const before = readFileSync(path.join(site.folder, 'files/moved/level.bin'));
   site.write({ 'files/moved/level.bin': randomBytes(2_000_000, 'a bad level') });
   await update();
   const bad = await take(moved);
   assert.ok(bad >= 2_000_000, `the bad release: ${bad} bytes`);
-  const useless = (await partsOf(visitor)).filter(part => !good.includes(part));
+  const useless = (await visitor.manifestParts()).filter(part => !good.includes(part));
   assert.equal(useless.length, 2, `an index and a shard of the bad release: ${useless}`);
   site.write({ 'files/moved/level.bin': before });
   await update();
   assert.equal(await take(moved), 0, 'the old tree as a new version');
 
   // Two hours later: of the tabs only those of the first version and of the newest are still there.
-  const kept = await partsOf(visitor);
+  const kept = await visitor.manifestParts();
   assert.ok(useless.every(part => kept.includes(part)), 'a tab of the bad release may come back');
   await visitor.page.evaluate(() => navigator.serviceWorker.controller.postMessage({ hours: 2 }));
   site.write({ 'files/another.bin': 1000 });
   const { version } = await site.publish();
   await visitor.ask('refresh');
   assert.equal((await visitor.stats()).version, version);
-  await until('what nobody needs to be deleted', async () => !(await partsOf(visitor)).some(part => useless.includes(part)));
-  const left = await partsOf(visitor);
+  await until('what nobody needs to be deleted', async () => !(await visitor.manifestParts()).some(part => useless.includes(part)));
+  const left = await visitor.manifestParts();
   assert.deepEqual(kept.filter(part => !left.includes(part)), useless, 'and nothing else');
   await origin.stop();
   await visitor.stopWorker();

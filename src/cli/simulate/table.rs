@@ -32,20 +32,21 @@ pub(super) fn table(name: &str, summary: &Summary, took: Duration) -> String {
         line(&mut out, "misbehaviour", &said);
     }
     for release in &summary.releases {
-        let Spreading { at_s, present, left, heard_s, held_s, changed, origin, returned, roots } = *release;
+        let Spreading { at_s, present, left, heard_s, held_s, changed, origin, returned, cut_off, roots } = *release;
         let times = |spread: Spread| {
             let said = |time: Option<f64>| time.map_or_else(|| "never".to_owned(), |s| seconds(s as f32 * 1000.0));
             format!("{} / {} / {}", said(spread.p50), said(spread.p90), said(spread.p99))
         };
         let said = format!(
-            "{} with a mesh, {} left before it came; {} new, the origin sent them {:.2} copies and {} of roots each, and {:.1} \
-             copies to who came back",
+            "{} with a mesh, {} left before it came; {} new, the origin sent them {:.2} copies and {} of roots each, and {:.2} \
+             copies to who came back, {:.2} copies of all those to who can connect to nobody",
             HumanCount(u64::from(present)),
             HumanCount(u64::from(left)),
             HumanBytes(changed),
             origin as f64 / changed.max(1) as f64,
             HumanBytes(roots / u64::from(present.max(1))),
-            returned as f64 / changed.max(1) as f64
+            returned as f64 / changed.max(1) as f64,
+            cut_off as f64 / changed.max(1) as f64
         );
         line(&mut out, &format!("version after {}", seconds(at_s as f32 * 1000.0)), &said);
         line(&mut out, "  heard of by 50 / 90 / 99 %", &times(heard_s));

@@ -187,3 +187,17 @@ async function collect(stream) {
   for await (const chunk of stream) chunks.push(chunk);
   return Buffer.concat(chunks);
 }
+
+/** A worker whose clock goes ahead by the `hours` that a page sends it. */
+export function withClock(front) {
+  const clock = `{
+    const { now } = Date;
+    let ahead = 0;
+    Date.now = () => now() + ahead;
+    addEventListener('message', ({ data }) => { ahead += (data.hours ?? 0) * 3_600_000; });
+  }\n`;
+  front.when('/peerage-sw.js', (request, _, pass) => {
+    delete request.headers['accept-encoding'];
+    pass(answer => ({ ...answer, body: Buffer.concat([Buffer.from(clock), answer.body]) }));
+  });
+}

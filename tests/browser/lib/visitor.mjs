@@ -165,6 +165,15 @@ export class Visitor {
     return this.page.evaluate(() => window.storyMade.connections);
   }
 
+  /** The parts of the manifest that the visitor keeps, as paths. */
+  async manifestParts() {
+    const urls = await this.page.evaluate(async () => {
+      const cache = await caches.open((await caches.keys()).find(name => name.startsWith('peerage:')));
+      return (await cache.keys()).map(({ url }) => new URL(url).pathname);
+    });
+    return urls.filter(url => /^\/peerage\/(index|shard)\//.test(url));
+  }
+
   /** Ends the service worker as the browser does with idle ones. */
   async stopWorker() {
     await stopServiceWorkers(this.running, this.page);
