@@ -61,19 +61,7 @@ impl Update {
         // Few neighbours are all there are: so few visitors are soon done with, or are all that come.
         let steps = if neighbours < FULL { u64::from(neighbours) } else { STEPS };
         let wait = MEET_MS + (steps * STEP_MS).saturating_sub(self.before);
-        self.has_waited(wait, now)
-    }
-
-    /// The same of what nobody needs yet, since no version is whole only with it: what a version has changed of the other
-    /// files that visitors hold. Who brings it into a large swarm spares the origin those who will open it there; one in 64 may,
-    /// since few hold some files, and have no neighbour among them.
-    pub fn brings(&self, neighbours: u16, now: Millis) -> bool {
-        neighbours >= FULL && self.before > STEPS / 2 * STEP_MS && self.is_due(neighbours, now)
-    }
-
-    /// Whether the version has been taken up for so many milliseconds.
-    pub fn has_waited(&self, ms: u64, now: Millis) -> bool {
-        self.waited.saturating_add(now.since(self.from)) >= ms
+        self.waited.saturating_add(now.since(self.from)) >= wait
     }
 }
 

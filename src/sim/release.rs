@@ -162,8 +162,8 @@ impl World {
 
     /// Looks among neighbours for what a version has changed, from now on.
     pub(super) fn look_ahead(&mut self, number: u32, version: u32) {
-        let update = self.lot(number, 0);
-        self.queue.at(self.now, Event::Follow(number, self.browsers[number as usize].epoch, version, update));
+        let until = self.now + FOLLOW_MS * 1000;
+        self.queue.at(self.now, Event::Follow(number, self.browsers[number as usize].epoch, version, until));
     }
 
     /// A visitor's part in taking up a version for which it has waited so many milliseconds.
@@ -173,14 +173,12 @@ impl World {
     }
 
     /// One round of taking what a version has changed.
-    pub(super) fn follow(&mut self, number: u32, version: u32, update: Update) {
+    pub(super) fn follow(&mut self, number: u32, version: u32, until: Micros) {
         let browser = &self.browsers[number as usize];
         let changed = self.missing(browser, version);
-        let now = self.millis();
-        if browser.manifest != Some(version) || changed.is_empty() || update.has_waited(FOLLOW_MS, now) {
+        if browser.manifest != Some(version) || changed.is_empty() || self.now > until {
             return;
         }
-        let brings = update.brings(browser.neighbours(), now);
         if browser.neighbours() > 0 {
             for (file, pieces) in changed {
                 let span = 0..pieces.len();
@@ -190,14 +188,13 @@ impl World {
                 }
                 let reader = self.read(number, file, pieces);
                 let work = &mut self.browsers[number as usize].work;
-                let input = if brings { Input::Prefetch(reader, span) } else { Input::Ahead(reader, span) };
-                work.push_back((file, input));
+                work.push_back((file, Input::Ahead(reader, span)));
                 work.push_back((file, Input::Pull(reader)));
             }
             self.drive(number);
         }
         let epoch = self.browsers[number as usize].epoch;
-        self.queue.at(self.now + LOOK_MS * 1000, Event::Follow(number, epoch, version, update));
+        self.queue.at(self.now + LOOK_MS * 1000, Event::Follow(number, epoch, version, until));
     }
 
     /// Files that a visitor has of which a version has other pieces, some of which it lacks.

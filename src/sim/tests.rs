@@ -170,7 +170,8 @@ fn a_release_of_the_offline_shell_is_taken_from_each_other_even_by_who_comes_bac
     assert!(release.present > 150, "{release:?}");
     assert!(release.heard_s.p99.is_some_and(|s| s < 330.0), "{release:?}");
     let asked = release.origin + release.returned - release.cut_off;
-    assert!(asked > 0 && 4 * asked <= release.changed, "{release:?}");
+    // Newcomers bring it into the swarm; otherwise more than one copy.
+    assert!(4 * asked <= release.changed, "{release:?}");
 }
 
 #[test]

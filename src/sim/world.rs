@@ -18,7 +18,6 @@ use crate::manifest::Entry;
 use crate::mesh;
 use crate::rng::Rng;
 use crate::tracker::ConnectionId;
-use crate::update::Update;
 
 /// How many stretches the time is told in.
 const STRETCHES: usize = 96;
@@ -40,8 +39,8 @@ pub(super) enum Event {
     News(u32, u32),
     /// A worker looks whether it can have what makes a version whole.
     Update(u32, u32, u32),
-    /// A worker looks for what a version has changed, which it learned of at a time.
-    Follow(u32, u32, u32, Update),
+    /// A worker looks for what a version has changed, until a time.
+    Follow(u32, u32, u32, Micros),
     Tick(u32, u32),
     /// The browser's own cache has answered a request.
     Done(u32, u32, Request),
@@ -163,8 +162,8 @@ impl World {
             Event::StartMesh(number, epoch) if self.is_on(number, epoch) => self.start_mesh(number),
             Event::Confirmed(number, epoch, version) if self.is_on(number, epoch) => self.take_up(number, version),
             Event::Released(version) => self.released(version),
-            Event::Follow(number, epoch, version, update) if self.is_on(number, epoch) => {
-                self.follow(number, version, update)
+            Event::Follow(number, epoch, version, until) if self.is_on(number, epoch) => {
+                self.follow(number, version, until)
             }
             Event::Update(number, epoch, version) if self.is_on(number, epoch) => self.update(number, version),
             Event::News(number, epoch) if self.is_on(number, epoch) => self.ask_for_news(number),

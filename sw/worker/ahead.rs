@@ -172,18 +172,17 @@ async fn fetch_queue(
     }
 }
 
-/// Takes what a version has changed from neighbours, as they come to hold it; some bring it into the swarm.
+/// Takes what a version has changed from neighbours, as they come to hold it.
 pub(super) async fn follow(inner: &'static Inner, version: u64, mut entries: Vec<Rc<Entry>>) {
-    let update = lot(0);
+    let until = js::now() + FOLLOW_MS;
     loop {
         retain_missing(inner, &mut entries);
-        let is_over = update.has_waited(FOLLOW_MS, js::now()) || inner.site.borrow().current != Some(version);
+        let is_over = js::now() > until || inner.site.borrow().current != Some(version);
         if entries.is_empty() || is_over {
             return;
         }
-        let brings = update.brings(inner.link.neighbours(), js::now());
-        // What can't be had now is fetched when it is needed.
-        let _ = fetch_all(inner, &entries, version, !brings).await;
+        // What nobody holds is fetched when it is needed.
+        let _ = fetch_all(inner, &entries, version, true).await;
         js::sleep(LOOK_MS).await;
     }
 }

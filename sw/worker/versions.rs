@@ -237,6 +237,9 @@ impl Inner {
         if self.site.borrow().current.is_none() {
             return Err(js::error(&format!("{} cannot be fetched", self.url("peerage/root.jws"))));
         }
+        if self.current().is_some_and(|version| version.root.root.expires <= js::unix_time()) {
+            self.note_error("the origin cannot be reached, and the root has expired: what is stored is served");
+        }
         Ok(Refreshed::Unreachable)
     }
 
