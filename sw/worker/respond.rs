@@ -239,7 +239,7 @@ async fn navigate(
         }
     }
     // Not ours.
-    left(inner, resulting.to_owned(), refreshing);
+    event.wait_until(&left(inner, resulting.to_owned(), refreshing)).ok()?;
     None
 }
 
