@@ -347,9 +347,11 @@ impl Site {
         self.updates = Map::default();
     }
 
-    /// A newer version is being fetched; returns since when, Unix time in seconds.
+    /// A newer version is being fetched; returns since when, Unix time in seconds. A clock that was ahead once keeps none.
     pub fn begin(&mut self, version: u64, now: u64) -> u64 {
-        *self.updates.get_or_insert_with(version, || now)
+        let since = self.updates.get_or_insert_with(version, || now);
+        *since = now.min(*since);
+        *since
     }
 
     /// A version is not fetched on.

@@ -292,6 +292,15 @@ impl Store {
         }
     }
 
+    /// A version in use lists these pieces, and lets peers have them; whether any was withheld.
+    pub fn relist(&mut self, pieces: &[Piece]) -> bool {
+        let before = self.withheld.len();
+        for piece in pieces {
+            self.withheld.remove(&piece.digest);
+        }
+        self.withheld.len() < before
+    }
+
     /// A version is being taken up that is whole only with these pieces, sorted: none of them is deleted to make room from
     /// now on, nor one of the version that is current, or of another that is `under_way`.
     pub fn prepare(&mut self, version: u64, coming: Vec<Digest>, under_way: &[u64]) {
@@ -486,6 +495,10 @@ mod tests {
         );
         // A later release lists it again, or it is fetched again, which only a version that lists it leads to.
         let mut fetched = store.clone();
+        let mut opened = store.clone();
+        assert!(!opened.relist(&pieces(&["listed"])));
+        assert!(opened.relist(&pieces(&["dropped"])));
+        assert_eq!(given(&opened).len(), 3);
         store.relabel(&digests(&["dropped"]), &[]);
         assert_eq!(given(&store).len(), 3);
         fetched.remove(1);

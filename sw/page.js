@@ -562,7 +562,7 @@
     const [least, most] = NEWS_MS;
     setTimeout(() => {
       // A hidden tab learns of it from its neighbours, or when it is looked at again.
-      if (state && document.visibilityState === "visible") quietly(ask(turn % NEWS_ANYWAY === 0 ? "refresh" : "news"));
+      if (state && document.visibilityState === "visible") quietly(ask(turn % NEWS_ANYWAY === 0 ? "renew" : "news"));
       listenForNews(turn + 1);
     }, least + Math.random() * (most - least));
   }

@@ -114,6 +114,8 @@ struct Inner {
     questions: Cell<u32>,
     /// Somebody waits for the end of an update: it is the origin's at once.
     hurried: Cell<bool>,
+    /// What is useless will be looked for again.
+    tidies_later: Cell<bool>,
     /// Updates that leave neighbours time, for which no navigation waits.
     leisurely: Cell<u32>,
     /// Navigations that wait for an update.
@@ -187,6 +189,7 @@ pub async fn start_worker(
         hurried: Cell::new(false),
         leisurely: Cell::new(0),
         navigations: RefCell::default(),
+        tidies_later: Cell::new(false),
         asked: Cell::new(root),
         meeting: RefCell::default(),
         meetings: Cell::new(0),

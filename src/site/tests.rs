@@ -6,6 +6,12 @@ use crate::room::{Need, Room};
 use crate::wire::NodeId;
 
 #[test]
+fn an_update_that_began_in_the_future_began_now() {
+    let mut site = Site::default();
+    assert_eq!((site.begin(8, 9_000), site.begin(8, 5_000), site.begin(8, 5_001)), (9_000, 5_000, 5_000));
+}
+
+#[test]
 fn a_byte_that_was_sent_counts_once_however_often_worker_and_mesh_start_anew() {
     let figures = |mesh: u8, up: u64, rejected: u32| Stats {
         mesh: NodeId([mesh; 20]),

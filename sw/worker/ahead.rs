@@ -16,6 +16,8 @@ use super::files::Reading;
 use super::versions::Version;
 use crate::js::{self, Js};
 
+/// For how long neighbours are taken from before what they hold is looked at anew, in milliseconds.
+const MOST_MS: u64 = 120_000;
 /// Files fetched at once ahead of need.
 const PREFETCHES: usize = 6;
 
@@ -151,6 +153,8 @@ async fn fetch_queue(
     ahead: bool,
 ) -> Js<JsValue> {
     let unkept = inner.unkept.get();
+    let began = js::now();
+    let is_hurried = || inner.hurried.get() && inner.leisurely.get() > 0;
     loop {
         if inner.unkept.get() != unkept || ahead && inner.link.neighbours() == 0 {
             queue.borrow_mut().clear();
@@ -159,6 +163,11 @@ async fn fetch_queue(
         let mut reading = if ahead { Reading::ahead(inner, &entry) } else { Reading::later(inner, &entry) };
         loop {
             match reading.next().await {
+                // A slow neighbour doesn't keep whoever waits for the end of it all, nor all for ever.
+                Ok(Some(_)) if ahead && (is_hurried() || js::now().since(began) > MOST_MS) => {
+                    queue.borrow_mut().clear();
+                    break;
+                }
                 Ok(Some(_)) => {}
                 Ok(None) => break,
                 Err(_) => {

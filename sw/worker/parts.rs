@@ -254,6 +254,7 @@ impl Inner {
         let updates =
             || self.refreshing.borrow().is_some() || self.site.borrow().is_updating() || !self.under_way().is_empty();
         if !activates && (other || updates()) {
+            self.tidy_later();
             return;
         }
         let going = self.site.borrow_mut().unused(&alive, js::unix_time());
@@ -265,13 +266,14 @@ impl Inner {
         let (mut keep, mut were, mut are) = (Vec::new(), Vec::new(), Vec::new());
         let numbers: Vec<_> = self.site.borrow().roots.keys().copied().collect();
         for number in numbers {
-            let Some(version) = self.version(number).await else { return };
-            let listed = if going.contains(&number) {
-                self.walk(&version, &mut Vec::new(), &mut were).await
-            } else {
-                self.walk(&version, &mut keep, &mut are).await
+            // One that goes and can't be read any more, here or at the origin, goes nevertheless.
+            let goes = going.contains(&number);
+            let listed = match self.version(number).await {
+                Some(version) if goes => self.walk(&version, &mut Vec::new(), &mut were).await,
+                Some(version) => self.walk(&version, &mut keep, &mut are).await,
+                None => Err(JsValue::UNDEFINED),
             };
-            if listed.is_err() {
+            if listed.is_err() && !goes {
                 return;
             }
         }
@@ -291,6 +293,17 @@ impl Inner {
             if parts::is_useless(relative, &keep, activates.then_some(&self.constants.wasm)) {
                 self.cache.delete(&url).await;
             }
+        }
+    }
+
+    /// Tidies when an update may be done with.
+    fn tidy_later(&'static self) {
+        if !self.tidies_later.replace(true) {
+            js::spawn(async move {
+                js::sleep(super::TIDY_MS).await;
+                self.tidies_later.set(false);
+                self.tidy(false).await;
+            });
         }
     }
 

@@ -206,7 +206,7 @@ pub(super) async fn message(inner: &'static Inner, event: &web_sys::ExtendableMe
         // Who wants neighbours and has none is told by nobody.
         "news" if !inner.may_mesh() || inner.link.neighbours() > 0 => Ok(JsValue::UNDEFINED),
         "refresh" => inner.refresh_now().await.map(|_| JsValue::UNDEFINED),
-        "news" => inner.refresh().await.map(|_| JsValue::UNDEFINED),
+        "news" | "renew" => inner.refresh().await.map(|_| JsValue::UNDEFINED),
         "explain" => Ok(explain(inner, &js::text(&data, "url"))),
         "stats" => Ok(stats(inner)),
         "inspect" => Ok(inspect(inner)),

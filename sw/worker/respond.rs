@@ -9,7 +9,7 @@ use js_sys::{Array, Promise, Uint8Array};
 use peerage::Millis;
 use peerage::digest::Digest;
 use peerage::inject;
-use peerage::manifest::{Entry, Integrity};
+use peerage::manifest::{Entry, Integrity, Label};
 use peerage::replay;
 use peerage::route::{self, ByteRange, Facts};
 use peerage::site::Pin;
@@ -411,6 +411,10 @@ async fn serve(inner: &'static Inner, asked: Asked<'_>) -> Option<Answer> {
         }
     }
     let pieces = covering(&entry, span);
+    // Of a large site nobody looked whether a release lists again what another had dropped.
+    if entry.label == Label::Share && inner.store.borrow_mut().relist(&entry.pieces) {
+        inner.link.hold_all(inner);
+    }
     let is_observed = inner.observed.borrow().of(&entry).is_some();
     let mut has_headers = is_observed || !entry.headers.is_empty();
     // A worker or a frame on an isolated page is refused without its headers, which bytes from peers don't bring along.

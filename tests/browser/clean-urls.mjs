@@ -1,6 +1,7 @@
 // A site whose host answers for about.html at /about: what every such host does is answered by the worker, what they do
 // differently is left to the origin.
 import assert from 'node:assert/strict';
+import { setTimeout as pause } from 'node:timers/promises';
 import { compare, enterLab, EVERYWHERE, folderOf, observe, readable, siteOf } from './lib/differential.mjs';
 import { html } from './lib/site.mjs';
 import { story } from './lib/story.mjs';
@@ -36,6 +37,8 @@ story('with clean URLs a page cannot tell Peerage from the origin', async (stage
   const config = "[site]\nclean_urls = true\n[ignore_query]\ninclude = ['*.html']\n";
   const site = await stage.site({ ...files, ...siteOf(cases) }, { config });
   const origin = await stage.serve(site, { args: ['--clean-urls'] });
+  // A document that is as new as that can't be told from one that has no date.
+  await pause(2500);
   const [plain, front] = [await stage.front(origin), await stage.front(origin)];
   const visitor = await stage.visitor(kind);
   const extra = { lab: 'lab' };
