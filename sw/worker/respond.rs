@@ -244,7 +244,7 @@ async fn navigate(
 }
 
 /// A document that is the network's: what it loads is answered from the version that the origin confirms now (`question`), or
-/// not at all. It waits a moment for that, and for good it is known only then.
+/// not at all. Until the answer is there its requests wait a moment, and then pass.
 pub(super) fn left(inner: &'static Inner, client: String, question: Promise) -> Promise {
     inner.pin(&client, Pin::Pass);
     meeting(inner, client, question, |refreshed| matches!(refreshed, Refreshed::Confirmed)).0

@@ -30,6 +30,18 @@ async function scene(stage, kind) {
   return { origin, visitor, urls, rightly };
 }
 
+/** A visitor who has a part, behind a front that has a document which isn't listed: `/item`. */
+async function beside(stage, kind) {
+  const site = await stage.site(files);
+  const front = await stage.front(await stage.serve(site));
+  front.when('/item', (_, response) => response.writeHead(200, { 'content-type': 'text/html', 'cache-control': 'no-store' }).end(html('Item')));
+  const visitor = await stage.visitor(kind);
+  await visitor.enter(front.url);
+  const part = site.url(front.url, 'part-1.bin');
+  await visitor.take([part]);
+  return { site, front, visitor, part };
+}
+
 /** What the shim has written down. */
 function table(visitor) {
   return visitor.page.evaluate(async () => (await caches.match(new URL('peerage/store/hot', location)))?.json());
@@ -163,13 +175,7 @@ story('what ends as no listed file does goes to the network without the wasm, th
 });
 
 story('a document that is not listed does not wait for the wasm, and what it loads is of the release that the origin has', async (stage, kind) => {
-  const site = await stage.site(files);
-  const front = await stage.front(await stage.serve(site));
-  front.when('/item', (_, response) => response.writeHead(200, { 'content-type': 'text/html', 'cache-control': 'no-store' }).end(html('Item')));
-  const visitor = await stage.visitor(kind);
-  await visitor.enter(front.url);
-  const part = site.url(front.url, 'part-1.bin');
-  await visitor.take([part]);
+  const { site, front, visitor, part } = await beside(stage, kind);
   assert.ok(await loseWasm(visitor), 'the wasm was in the cache');
   let release;
   const released = new Promise(resolve => { release = resolve; });
@@ -191,13 +197,7 @@ story('a document that is not listed does not wait for the wasm, and what it loa
 });
 
 story('what such a document loads is the network\'s where the origin does not say which version is the newest', async (stage, kind) => {
-  const site = await stage.site(files);
-  const front = await stage.front(await stage.serve(site));
-  front.when('/item', (_, response) => response.writeHead(200, { 'content-type': 'text/html', 'cache-control': 'no-store' }).end(html('Item')));
-  const visitor = await stage.visitor(kind);
-  await visitor.enter(front.url);
-  const part = site.url(front.url, 'part-1.bin');
-  await visitor.take([part]);
+  const { site, front, visitor, part } = await beside(stage, kind);
   site.write({ 'part-1.bin': 8000 });
   await site.publish();
   front.when('/peerage/root.jws', (_, response) => response.writeHead(503).end());
@@ -209,13 +209,9 @@ story('what such a document loads is the network\'s where the origin does not sa
 });
 
 story('a listed document to which one that is not listed redirects keeps its version', async (stage, kind) => {
-  const site = await stage.site(files);
-  const front = await stage.front(await stage.serve(site));
+  const { site, front, visitor, part } = await beside(stage, kind);
   front.when('/away', (_, response) => response.writeHead(302, { location: './', 'cache-control': 'no-store' }).end());
-  const visitor = await stage.visitor(kind);
-  await visitor.enter(front.url);
-  const part = site.url(front.url, 'part-1.bin'), old = site.sha256('part-1.bin');
-  await visitor.take([part]);
+  const old = site.sha256('part-1.bin');
   site.write({ 'part-1.bin': 8000 });
   await site.publish();
   let release;
