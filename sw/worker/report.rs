@@ -452,9 +452,11 @@ async fn send_all(clients: &web_sys::Clients, scope: &str, message: &Object) -> 
     list.len()
 }
 
-/// All pages and workers of the site.
+/// All pages and workers of the site. Firefox lists service workers, too, this one among them: they open no version.
 pub(super) async fn clients(inner: &Inner) -> Js<Vec<JsValue>> {
-    list(&inner.global.clients(), web_sys::ClientType::All).await
+    let mut clients = list(&inner.global.clients(), web_sys::ClientType::All).await?;
+    clients.retain(|client| js::text(client, "type") != "serviceworker");
+    Ok(clients)
 }
 
 /// Whether a client is a document that was opened by a URL.
