@@ -89,13 +89,16 @@ async fn await_neighbours(inner: &'static Inner, root: &Root, entries: &[Rc<Entr
     let update = lot(js::unix_time().saturating_sub(since) * 1000);
     let mut entries = entries.to_vec();
     entries.retain(|entry| entry.label == Label::Share);
+    let unkept = inner.unkept.get();
     inner.leisurely.set(inner.leisurely.get() + 1);
     inner.take_time();
     loop {
         retain_missing(inner, &mut entries);
         let is_over = {
             let site = inner.site.borrow();
-            site.is_late(root) || site.passing.is_some() || inner.hurried.get()
+            // What there is no room for would be taken again with each look.
+            let is_full = inner.unkept.get() != unkept;
+            site.is_late(root) || site.passing.is_some() || inner.hurried.get() || is_full
         };
         let is_due = update.is_due(inner.link.neighbours(), js::now());
         if entries.is_empty() || !inner.may_mesh() || is_over || is_due {
@@ -183,10 +186,11 @@ async fn fetch_queue(
 
 /// Takes what a version has changed from neighbours, as they come to hold it.
 pub(super) async fn follow(inner: &'static Inner, version: u64, mut entries: Vec<Rc<Entry>>) {
-    let until = js::now() + FOLLOW_MS;
+    let (until, unkept) = (js::now() + FOLLOW_MS, inner.unkept.get());
     loop {
         retain_missing(inner, &mut entries);
-        let is_over = js::now() > until || inner.site.borrow().current != Some(version);
+        let is_full = inner.unkept.get() != unkept;
+        let is_over = js::now() > until || inner.site.borrow().current != Some(version) || is_full;
         if entries.is_empty() || is_over {
             return;
         }

@@ -114,8 +114,11 @@ impl Cache {
 
     /// Writes what the next worker must know. The table was taken at `mark`.
     pub(super) async fn save(&self, site: &[u8], table: &[u8], mark: u64) -> Js<()> {
+        // The table first: a version is not forgotten before what it let peers have is known to be given to nobody. The
+        // state without it, where there is no room for it, is better than neither.
+        let kept = self.remember(Memo::Table, table).await;
         self.remember(Memo::State, site).await?;
-        self.remember(Memo::Table, table).await?;
+        kept?;
         if self.unsaved.get().none_since(mark) && self.dirty.replace(false) {
             js::wait(self.cache.delete_with_str(&format!("{}dirty", self.store_url))).await?;
         }
