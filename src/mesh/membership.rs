@@ -84,6 +84,8 @@ struct Candidate {
 #[derive(Debug, Default)]
 pub(super) struct Membership {
     passive: Vec<Candidate>,
+    /// No node of the passive view was last spoken for before this.
+    oldest: Millis,
     /// Nodes that did not connect, and until when they are left alone; the oldest first.
     failed: VecDeque<(NodeId, Millis)>,
     /// When the next shuffle is due.
@@ -154,7 +156,10 @@ impl Membership {
     }
 
     fn expire(&mut self, now: Millis) {
-        self.passive.retain(|c| now.since(c.seen) < MAX_AGE_MS);
+        if now.since(self.oldest) >= MAX_AGE_MS {
+            self.passive.retain(|c| now.since(c.seen) < MAX_AGE_MS);
+            self.oldest = self.passive.iter().map(|c| c.seen).min().unwrap_or(now);
+        }
         while self.failed.front().is_some_and(|(_, until)| *until <= now) {
             self.failed.pop_front();
         }
@@ -172,6 +177,7 @@ impl Membership {
         if failed || new.hops > MAX_HOPS || now.since(new.seen) >= MAX_AGE_MS {
             return;
         }
+        self.oldest = self.oldest.min(new.seen);
         if let Some(old) = self.passive.iter_mut().find(|c| c.node == new.node) {
             if new.hops < old.hops || new.hops == old.hops && new.seen > old.seen || old.via == conn {
                 *old = new;
