@@ -1,6 +1,7 @@
 //! SHA-256 digests and their text forms: hexadecimal for names of files, `sha256-<base64>` for everything that follows
 //! Subresource Integrity (W3C SRI, section 3.5).
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
 
@@ -9,7 +10,7 @@ use sha2::Digest as _;
 use crate::text::{self, Base64};
 
 /// A SHA-256 digest (FIPS 180-4), 32 bytes.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Digest(pub [u8; 32]);
 
 impl Digest {
@@ -46,6 +47,19 @@ impl Digest {
     pub fn prefix(&self) -> u64 {
         let [a, b, c, d, e, f, g, h, ..] = self.0;
         u64::from_be_bytes([a, b, c, d, e, f, g, h])
+    }
+}
+
+/// By the bytes: nearly always the first eight decide, and those are compared as one number.
+impl Ord for Digest {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.prefix().cmp(&other.prefix()).then_with(|| self.0.cmp(&other.0))
+    }
+}
+
+impl PartialOrd for Digest {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
     }
 }
 

@@ -450,6 +450,10 @@ impl Downloads {
     }
 
     fn schedule(&mut self, neighbours: &mut Neighbours, now: Millis, out: &mut Outbox) {
+        if self.pieces.is_empty() {
+            self.next = (0, now);
+            return;
+        }
         let mut owed: u64 = neighbours.values().map(Neighbour::owed).sum();
         let serving = neighbours.values().filter(|n| n.serves()).count();
         let is_full = |n: &Neighbour| n.serves() && !has_room(n, now);

@@ -84,6 +84,8 @@ struct Candidate {
 #[derive(Debug, Default)]
 pub(super) struct Membership {
     passive: Vec<Candidate>,
+    /// Before this, no node of either list is too old.
+    fresh: Millis,
     /// Nodes that did not connect, and until when they are left alone; the oldest first.
     failed: VecDeque<(NodeId, Millis)>,
     /// When the next shuffle is due.
@@ -134,6 +136,7 @@ impl Membership {
             self.failed.pop_front();
         }
         self.failed.push_back((node, now + FAILED_MS));
+        self.fresh = self.fresh.min(now + FAILED_MS);
     }
 
     /// What neighbours know has not helped.
@@ -154,10 +157,15 @@ impl Membership {
     }
 
     fn expire(&mut self, now: Millis) {
+        if now < self.fresh {
+            return;
+        }
         self.passive.retain(|c| now.since(c.seen) < MAX_AGE_MS);
         while self.failed.front().is_some_and(|(_, until)| *until <= now) {
             self.failed.pop_front();
         }
+        let ends = self.passive.iter().map(|c| c.seen + MAX_AGE_MS).chain(self.failed.front().map(|(_, until)| *until));
+        self.fresh = ends.min().unwrap_or(Millis(u64::MAX));
     }
 
     /// `conn` has told of a node.
@@ -172,6 +180,7 @@ impl Membership {
         if failed || new.hops > MAX_HOPS || now.since(new.seen) >= MAX_AGE_MS {
             return;
         }
+        self.fresh = self.fresh.min(new.seen + MAX_AGE_MS);
         if let Some(old) = self.passive.iter_mut().find(|c| c.node == new.node) {
             if new.hops < old.hops || new.hops == old.hops && new.seen > old.seen || old.via == conn {
                 *old = new;

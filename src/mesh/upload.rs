@@ -50,6 +50,8 @@ pub(super) struct Uploads {
     news: Map<u64, bool>,
     news_at: Option<Millis>,
     active: Map<u32, Active>,
+    /// Neighbours' questions may wait.
+    asked: bool,
     last: u32,
     /// The neighbour whose turn was last.
     turn: u32,
@@ -76,6 +78,7 @@ impl Uploads {
             news: Map::default(),
             news_at: None,
             active: Map::default(),
+            asked: false,
             last: 0,
             turn: 0,
             limits,
@@ -164,6 +167,7 @@ impl Uploads {
             Refusal::Busy
         } else {
             neighbour.queue.push_back(wanted);
+            self.asked = true;
             return Ok(());
         };
         refuse(conn, neighbour, wanted.request, why, out);
@@ -295,8 +299,12 @@ impl Uploads {
 
     /// Has the driver read the next pieces, a neighbour at a time.
     fn start(&mut self, neighbours: &mut Neighbours, out: &mut Outbox) {
+        if !self.asked || self.active.len() >= MAX_ACTIVE {
+            return;
+        }
         let mut idle = 0;
         let conns: Vec<u32> = neighbours.iter().filter(|(_, n)| !n.queue.is_empty()).map(|(&c, _)| c).collect();
+        self.asked = !conns.is_empty();
         for &conn in conns.iter().cycle() {
             if self.active.len() >= MAX_ACTIVE || idle >= conns.len() {
                 return;
@@ -330,7 +338,7 @@ impl Uploads {
     /// Sends frames while channels and limits have room, a frame of each neighbour in turn.
     fn send(&mut self, neighbours: &mut Neighbours, now: Millis, out: &mut Outbox) {
         self.tokens_at = None;
-        loop {
+        while !self.active.is_empty() {
             let after = neighbours.iter().skip_while(|(c, _)| **c <= self.turn).chain(neighbours.iter());
             let ready = |n: &Neighbour| {
                 n.buffered < MAX_BUFFERED

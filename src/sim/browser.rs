@@ -10,6 +10,7 @@ use super::queue::Micros;
 use super::scenario::Scenario;
 use super::site::Body;
 use super::updating::Coming;
+use crate::Millis;
 use crate::manifest::Piece;
 use crate::mesh::{self, Mesh};
 use crate::rng::Rng;
@@ -179,6 +180,8 @@ pub(super) struct Browser {
     /// Files and revisions that the browser's own cache does hold, since no worker stood before it.
     pub(super) plain: BTreeSet<(u32, u32)>,
     pub(super) files: BTreeMap<u32, Open>,
+    /// When the first of them has something to do.
+    pub(super) files_due: Option<Millis>,
     pub(super) paths: Paths,
     pub(super) last_reader: ReaderId,
     pub(super) node: Option<Box<Node>>,
@@ -210,6 +213,7 @@ impl Browser {
             seen: BTreeMap::new(),
             plain: BTreeSet::new(),
             files: BTreeMap::new(),
+            files_due: None,
             paths: Paths::new(scenario.peerage.mode),
             last_reader: 0,
             node: None,

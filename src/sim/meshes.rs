@@ -81,16 +81,20 @@ impl World {
         if is_due(browser.node.as_ref().and_then(|node| node.mesh.deadline())) {
             browser.inbox.push_back(Input::Tick);
         }
-        let due = browser.files.iter().filter(|(_, open)| is_due(open.transfer.deadline()));
-        browser.work.extend(due.map(|(&file, _)| (file, transfer::Input::Tick)));
+        if is_due(browser.files_due) {
+            let due = browser.files.iter().filter(|(_, open)| is_due(open.transfer.deadline()));
+            browser.work.extend(due.map(|(&file, _)| (file, transfer::Input::Tick)));
+        }
         self.drive(number);
     }
 
     /// Hands in what waits, to transfers and to the mesh, until nothing does; then sets the clock.
     pub(super) fn drive(&mut self, number: u32) {
+        let mut fed = false;
         loop {
             let browser = &mut self.browsers[number as usize];
             if let Some((file, input)) = browser.work.pop_front() {
+                fed = true;
                 self.feed(number, file, input);
             } else if let Some(input) = browser.inbox.pop_front() {
                 let now = self.millis();
@@ -109,8 +113,10 @@ impl World {
             return;
         }
         let mesh = browser.node.as_ref().and_then(|node| node.mesh.deadline());
-        let files = browser.files.values().filter_map(|open| open.transfer.deadline());
-        let Some(due) = files.chain(mesh).min() else { return };
+        if fed {
+            browser.files_due = browser.files.values().filter_map(|open| open.transfer.deadline()).min();
+        }
+        let Some(due) = browser.files_due.into_iter().chain(mesh).min() else { return };
         let at = (due.0 * 1000).max(self.now + 1000);
         if at < browser.tick {
             browser.tick = at;

@@ -19,6 +19,7 @@ use super::world::{Event, World, open_conns};
 use super::{Arm, secs};
 use crate::mesh;
 use crate::rng::Rng;
+use crate::store::Store;
 use crate::wire::Message;
 
 /// What a browser's own cache takes for an answer.
@@ -257,9 +258,15 @@ impl World {
         }
         let browser = &mut self.browsers[number as usize];
         browser.files.clear();
+        browser.files_due = None;
         browser.tick = Micros::MAX;
         if comes_back {
             self.queue.at(self.now + after, Event::Arrive(number));
+        } else {
+            // It never comes back: what it has is of no use any more.
+            browser.store = Store::default();
+            browser.seen.clear();
+            browser.plain.clear();
         }
     }
 
