@@ -1,6 +1,7 @@
 //! The simulated origin: its answers leave one uplink by turns, a chunk each.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::ops::Range;
 
 use super::Arm;
@@ -44,14 +45,18 @@ pub(super) struct Origin {
     rate: f64,
     answers: BTreeMap<u32, Answer>,
     last: u32,
+    /// Answers that have something to send, by turns.
     ring: VecDeque<u32>,
+    /// Those among them that wait for their pace, and until when.
+    paced: BinaryHeap<Reverse<(Micros, u32)>>,
     sending: bool,
     retry: Micros,
 }
 
 impl Origin {
     pub(super) fn new(rate: f64) -> Self {
-        Self { rate, answers: BTreeMap::new(), last: 0, ring: VecDeque::new(), sending: false, retry: Micros::MAX }
+        let (answers, ring, paced) = (BTreeMap::new(), VecDeque::new(), BinaryHeap::new());
+        Self { rate, answers, last: 0, ring, paced, sending: false, retry: Micros::MAX }
     }
 }
 
@@ -107,24 +112,27 @@ impl World {
         if origin.sending {
             return;
         }
-        let mut ready = Micros::MAX;
-        for _ in 0..origin.ring.len() {
-            let Some(number) = origin.ring.pop_front() else { break };
+        while let Some(&Reverse((ready, number))) = origin.paced.peek()
+            && ready <= now
+        {
+            origin.paced.pop();
+            origin.ring.push_back(number);
+        }
+        while let Some(number) = origin.ring.pop_front() {
             let Some(answer) = origin.answers.get_mut(&number) else { continue };
             if answer.left == 0 || !answer.flow.is_open() {
                 answer.flow.in_ring = false;
                 continue;
             }
             if answer.flow.ready > now {
-                ready = ready.min(answer.flow.ready);
-                origin.ring.push_back(number);
+                origin.paced.push(Reverse((answer.flow.ready, number)));
                 continue;
             }
             let bytes = chunk(answer.left);
             answer.left -= u64::from(bytes);
             answer.flow.begin(now, bytes);
             origin.sending = true;
-            origin.ring.push_back(number);
+            origin.paced.push(Reverse((answer.flow.ready, number)));
             let to = answer.to;
             let is_own = matches!(answer.purpose, Purpose::Bundle);
             self.queue.at(now + (f64::from(bytes) / origin.rate).ceil() as Micros, Event::OriginLeft(number, bytes));
@@ -134,7 +142,9 @@ impl World {
             self.figures.at(now).origin += u64::from(bytes);
             return;
         }
-        if ready < origin.retry {
+        if let Some(&Reverse((ready, _))) = origin.paced.peek()
+            && ready < origin.retry
+        {
             origin.retry = ready;
             self.queue.at(ready, Event::OriginRetry);
         }
