@@ -93,6 +93,22 @@ story('a worker of the site\'s own imports Peerage and Workbox in either order: 
   await until('the new version to be taken up', async () => (await visitor.stats()).version === version);
   assert.deepEqual(late.differences(await visitor.take(urls), base), [], 'of the new version');
 
+  // Nobody opens a document that isn't listed but the network: what it loads is the origin's version of now, too.
+  front.when('/late/item', (_, response) => response.writeHead(200, { 'content-type': 'text/html', 'cache-control': 'no-store' }).end(html('Item')));
+  late.write({ 'level-0.bin': 400_000 });
+  await late.publish({ config });
+  for (const when of ['after another deploy', 'after the worker was stopped']) {
+    await visitor.goto(new URL('item', base).href);
+    const taken = await visitor.take(urls.slice(0, 1));
+    assert.deepEqual(late.differences(taken, base), [], `beside a document that isn't listed, ${when}`);
+    assert.match(taken[0].headers['server-timing'] ?? '', /peerage/, 'it is answered by Peerage');
+    late.write({ 'level-0.bin': 300_000 });
+    await late.publish({ config });
+    await visitor.stopWorker();
+  }
+  await visitor.goto(base);
+  await visitor.ready();
+
   // A site that is retired takes the worker with it only where it is Peerage's.
   await early.publish({ config, args: ['--retire'] });
   await visitor.newTab(at(early).base);
