@@ -327,13 +327,14 @@ impl Inner {
         });
     }
 
-    async fn write_memory(&'static self) {
-        self.write(None).await;
+    /// Whether it could be written.
+    async fn write_memory(&'static self) -> bool {
+        self.write(None).await
     }
 
     /// Writes what is to be remembered, after what is being written. A version to switch to is the current one from the
     /// moment that it is written.
-    async fn write(&'static self, switch: Option<Rc<Verified<SignedRoot>>>) {
+    async fn write(&'static self, switch: Option<Rc<Verified<SignedRoot>>>) -> bool {
         let before = self.writing.take();
         let done = js::promise(async move {
             if let Some(before) = before {
@@ -346,17 +347,18 @@ impl Inner {
                 None => self.site.borrow().encode(),
             };
             let (table, mark) = (self.store.borrow().snapshot(), self.cache.mark());
-            if let Err(e) = self.cache.save(&site, &table, mark).await {
-                self.note_error(&format!("what the worker remembers could not be written: {}", describe(&e)));
+            let saved = self.cache.save(&site, &table, mark).await;
+            if let Err(e) = &saved {
+                self.note_error(&format!("what the worker remembers could not be written: {}", describe(e)));
             }
             if let Some(root) = switch {
                 self.site.borrow_mut().switch(&root.root, root.text.clone());
             }
             self.write_observed().await;
-            Ok(JsValue::UNDEFINED)
+            Ok(saved.is_ok().into())
         });
         *self.writing.borrow_mut() = Some(done.clone());
-        let _ = js::wait(done).await;
+        js::wait(done).await.is_ok_and(|saved| saved.is_truthy())
     }
 
     /// Writes the headers that answers came with, where there are new ones.

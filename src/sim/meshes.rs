@@ -7,7 +7,6 @@ use super::link::{Conn, End, Load};
 use super::queue::Micros;
 use super::secs;
 use super::world::{Event, World};
-use crate::Millis;
 use crate::digest::Digest;
 use crate::manifest::{FORMAT, Policy, Root};
 use crate::mesh::{Config, Input, Mesh, Output};
@@ -114,9 +113,7 @@ impl World {
             return;
         }
         let mesh = browser.node.as_ref().and_then(|node| node.mesh.deadline());
-        // What was due first may have ended otherwise.
-        let is_past = browser.files_due.is_some_and(|due| due <= Millis(self.now / 1000));
-        if fed || is_past {
+        if fed {
             browser.files_due = browser.files.values().filter_map(|open| open.transfer.deadline()).min();
         }
         let Some(due) = browser.files_due.into_iter().chain(mesh).min() else { return };

@@ -47,7 +47,7 @@ pub(super) struct Origin {
     last: u32,
     /// Answers that have something to send, by turns.
     ring: VecDeque<u32>,
-    /// Those among them that wait for their pace, and until when.
+    /// Those that wait for their pace, and until when.
     paced: BinaryHeap<Reverse<(Micros, u32)>>,
     sending: bool,
     retry: Micros,
@@ -132,7 +132,10 @@ impl World {
             answer.left -= u64::from(bytes);
             answer.flow.begin(now, bytes);
             origin.sending = true;
-            origin.paced.push(Reverse((answer.flow.ready, number)));
+            answer.flow.in_ring = answer.left > 0;
+            if answer.flow.in_ring {
+                origin.paced.push(Reverse((answer.flow.ready, number)));
+            }
             let to = answer.to;
             let is_own = matches!(answer.purpose, Purpose::Bundle);
             self.queue.at(now + (f64::from(bytes) / origin.rate).ceil() as Micros, Event::OriginLeft(number, bytes));

@@ -75,7 +75,7 @@ mod tests {
     #[test]
     fn many_events_come_as_a_sorted_list_has_them() {
         let mut rng = Rng::new(9);
-        let (mut queue, mut list, mut now) = (Queue::default(), Vec::new(), 0);
+        let (mut queue, mut list, mut now) = (Queue::default(), Vec::new(), 1);
         for made in 0..20_000 {
             let time = now + (rng.next_u64() >> (44 + rng.below(20))) / 7 * 7;
             queue.at(time, made);

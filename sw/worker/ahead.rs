@@ -46,7 +46,7 @@ pub(super) async fn prefetch(inner: &'static Inner, version: &Version, entries: 
         }
         Plan::Fetch => {
             let passing = inner.site.borrow().passing.is_some();
-            await_neighbours(inner, &version.root.root, &entries).await;
+            let is_full = await_neighbours(inner, &version.root.root, &entries).await;
             let (is_late, passes) = {
                 let site = inner.site.borrow();
                 (site.is_late(&version.root.root), site.passing.is_some())
@@ -57,7 +57,10 @@ pub(super) async fn prefetch(inner: &'static Inner, version: &Version, entries: 
             if passes && !passing {
                 return Err(js::error("the origin says otherwise by now"));
             }
-            fetch_all(inner, &entries, number, false).await?;
+            // What could not be kept of neighbours' could not be of the origin's.
+            if !is_full {
+                fetch_all(inner, &entries, number, false).await?;
+            }
             // What came is kept, and counts as used from now on.
             let refused = need().tried(inner.measure_room().await, refused, js::unix_time());
             inner.site.borrow_mut().refused = refused;
@@ -79,17 +82,17 @@ pub(super) async fn prefetch(inner: &'static Inner, version: &Version, entries: 
 }
 
 /// Takes from neighbours what they hold of the files that make a version whole, while an older one is current and nobody is
-/// in a hurry, until the rest is the origin's to give ([`peerage::update`]).
-async fn await_neighbours(inner: &'static Inner, root: &Root, entries: &[Rc<Entry>]) {
+/// in a hurry, until the rest is the origin's to give ([`peerage::update`]), or there is no room for it: then it is true.
+async fn await_neighbours(inner: &'static Inner, root: &Root, entries: &[Rc<Entry>]) -> bool {
     if inner.current().is_none() {
-        return;
+        return false;
     }
     let version = root.version;
     let since = inner.site.borrow_mut().begin(version, js::unix_time());
     let update = lot(js::unix_time().saturating_sub(since) * 1000);
     let mut entries = entries.to_vec();
     entries.retain(|entry| entry.label == Label::Share);
-    let unkept = inner.unkept.get();
+    let mut is_full = false;
     inner.leisurely.set(inner.leisurely.get() + 1);
     inner.take_time();
     loop {
@@ -97,7 +100,6 @@ async fn await_neighbours(inner: &'static Inner, root: &Root, entries: &[Rc<Entr
         let is_over = {
             let site = inner.site.borrow();
             // What there is no room for would be taken again with each look.
-            let is_full = inner.unkept.get() != unkept;
             site.is_late(root) || site.passing.is_some() || inner.hurried.get() || is_full
         };
         let is_due = update.is_due(inner.link.neighbours(), js::now());
@@ -106,11 +108,14 @@ async fn await_neighbours(inner: &'static Inner, root: &Root, entries: &[Rc<Entr
         }
         // One that is superseded leaves the word to the newer one.
         if !inner.under_way().iter().any(|&other| other > version) {
+            let unkept = inner.unkept.get();
             let _ = fetch_all(inner, &entries, version, true).await;
+            is_full = inner.unkept.get() != unkept;
         }
         js::sleep(LOOK_MS).await;
     }
     inner.leisurely.set(inner.leisurely.get() - 1);
+    is_full
 }
 
 /// This visitor's part in taking up a version for which it has waited so many milliseconds.
@@ -186,16 +191,18 @@ async fn fetch_queue(
 
 /// Takes what a version has changed from neighbours, as they come to hold it.
 pub(super) async fn follow(inner: &'static Inner, version: u64, mut entries: Vec<Rc<Entry>>) {
-    let (until, unkept) = (js::now() + FOLLOW_MS, inner.unkept.get());
+    let until = js::now() + FOLLOW_MS;
+    let mut is_full = false;
     loop {
         retain_missing(inner, &mut entries);
-        let is_full = inner.unkept.get() != unkept;
         let is_over = js::now() > until || inner.site.borrow().current != Some(version) || is_full;
         if entries.is_empty() || is_over {
             return;
         }
         // What nobody holds is fetched when it is needed.
+        let unkept = inner.unkept.get();
         let _ = fetch_all(inner, &entries, version, true).await;
+        is_full = inner.unkept.get() != unkept;
         js::sleep(LOOK_MS).await;
     }
 }

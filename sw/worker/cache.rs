@@ -102,9 +102,11 @@ impl Cache {
     pub(super) async fn remember(&self, memo: Memo, bytes: &[u8]) -> Js<()> {
         let written = &self.written[memo as usize];
         let number = written.get() + 1;
-        written.set(number);
         let name = ["state", "table", "headers"][memo as usize];
-        self.put_stored(&twice::place(name, number), &twice::number(number, bytes)).await
+        self.put_stored(&twice::place(name, number), &twice::number(number, bytes)).await?;
+        // One that failed is tried again in the same place: the other copy is the only one that is whole.
+        written.set(number);
+        Ok(())
     }
 
     /// Which segments a table has that is taken now.
@@ -114,11 +116,8 @@ impl Cache {
 
     /// Writes what the next worker must know. The table was taken at `mark`.
     pub(super) async fn save(&self, site: &[u8], table: &[u8], mark: u64) -> Js<()> {
-        // The table first: a version is not forgotten before what it let peers have is known to be given to nobody. The
-        // state without it, where there is no room for it, is better than neither.
-        let kept = self.remember(Memo::Table, table).await;
         self.remember(Memo::State, site).await?;
-        kept?;
+        self.remember(Memo::Table, table).await?;
         if self.unsaved.get().none_since(mark) && self.dirty.replace(false) {
             js::wait(self.cache.delete_with_str(&format!("{}dirty", self.store_url))).await?;
         }

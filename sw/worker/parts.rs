@@ -280,6 +280,13 @@ impl Inner {
         // What only versions that go let peers have is given to nobody from now on.
         self.store.borrow_mut().withhold(&were, &sorted::sort(are));
         self.link.hold_all(self);
+        // That is found out by the version and its manifest alone: neither goes before it is written down.
+        if !self.write_memory().await {
+            return;
+        }
+        // One of them may have been opened or taken up anew meanwhile.
+        let unused = self.site.borrow_mut().unused(&alive, js::unix_time());
+        let going: Vec<u64> = going.into_iter().filter(|version| unused.contains(version)).collect();
         self.site.borrow_mut().forget(&going);
         for version in &going {
             self.versions.borrow_mut().remove(version);

@@ -305,7 +305,9 @@ impl Inner {
     async fn take_up_once(&'static self, root: Rc<Verified<SignedRoot>>) -> Js<()> {
         if self.current().is_some() {
             self.site.borrow_mut().begin(root.root.version, js::unix_time());
-            js::spawn(self.write_memory());
+            js::spawn(async move {
+                self.write_memory().await;
+            });
         }
         // Without it, parts are fetched.
         let _ = self.follow_deltas(&root.root).await;

@@ -132,7 +132,10 @@ story('what makes a version whole stays, whatever else comes, and an update that
     const kept = starts.map(() => false);
     for (const { url } of await cache.keys()) {
       if (!/\/store\/[0-9a-f]{16}$/.test(url)) continue;
-      const segment = text(await (await cache.match(url)).arrayBuffer());
+      const stored = await cache.match(url);
+      // It may be deleted just now.
+      if (!stored) continue;
+      const segment = text(await stored.arrayBuffer());
       for (const [at, start] of starts.entries()) kept[at] ||= segment.includes(text(new Uint8Array(start)));
     }
     return kept;
