@@ -194,6 +194,22 @@ story('after a rollback and behind half an upload a document is of one release, 
     return found[0] === 3;
   });
 
+  // One that broke off before the root: some files are new already, and nobody has said so.
+  site.write(release(4));
+  await site.publish();
+  for (const name of ['index.html', 'app.js', ...parts(0, 2)]) copyFileSync(path.join(site.folder, name), path.join(live, name));
+  await visitor.page.reload();
+  assert.deepEqual(await releases(visitor, parts(0, PARTS)), [3], 'before the root of an upload');
+  await visitor.newTab(front.url);
+  assert.deepEqual(await releases(visitor, parts(0, PARTS)), [3], 'before the root of an upload, in a new tab');
+  upload(site, live);
+  await until('the fourth release, when its root is there', async () => {
+    await visitor.page.reload();
+    const found = await releases(visitor, parts(0, PARTS));
+    assert.equal(found.length, 1, `a document mixes the releases ${found}`);
+    return found[0] === 4;
+  });
+
   // The whole folder is put back as it was, its root too: what the visitor has seen since is nothing to go by.
   for (const name of readdirSync(live)) rmSync(`${live}/${name}`, { recursive: true });
   cpSync(first, live, { recursive: true });

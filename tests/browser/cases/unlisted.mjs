@@ -65,6 +65,15 @@ const cases = [
     run: (lab, base) => lab.look(`${base}it.bin`, { headers: { range: 'bytes=1-3' } }),
   }),
   at('401', (_, response) => answer(response, 401, { 'content-type': 'text/plain' }, 'who?')),
+  at('a challenge', (request, response) => (request.headers.authorization === 'Basic dTpw'
+    ? answer(response, 200, { 'content-type': 'text/plain' }, 'u')
+    : answer(response, 401, { 'content-type': 'text/plain', 'www-authenticate': 'Basic realm="lab"' }, 'who?')), {
+    // Without credentials nobody is asked for a password.
+    run: async (lab, base) => ({
+      out: await lab.look(`${base}it.bin`, { credentials: 'omit' }),
+      member: await lab.look(`${base}it.bin`, { credentials: 'omit', headers: { authorization: 'Basic dTpw' } }),
+    }),
+  }),
   at('403', (_, response) => answer(response, 403, { 'content-type': 'text/plain' }, 'no')),
   at('500', (_, response) => answer(response, 500, { 'content-type': 'text/plain' }, 'broken')),
   at('503 with Retry-After', (_, response) => answer(response, 503, { 'retry-after': '1' })),
