@@ -95,8 +95,12 @@ story('a status has a reason phrase where the origin sends one', async (stage, k
       await seesIt('on the way to the store');
       return (await visitor.explain(site.url(behind.url, 'small.txt')))?.bytes.cache > 0;
     });
-    await until('that to be written down', () => visitor.page.evaluate(async () => (
-      (await (await caches.match(new URL('peerage/store/hot', location)))?.json())?.files.some(([url]) => url.endsWith('small.txt')))));
+    await until('a whole answer to be written down', async () => {
+      // What came out of the store so far may have been the part alone.
+      await seesIt('out of the store');
+      return visitor.page.evaluate(async () => (
+        (await (await caches.match(new URL('peerage/store/hot', location)))?.json())?.files.some(([url]) => url.endsWith('small.txt'))));
+    });
     await behind.stop();
     await visitor.stopWorker();
     await seesIt('offline, by a worker that woke');
