@@ -283,7 +283,10 @@ impl<B: Clone> Transfer<B> {
             self.out.push_back(Output::Stale);
         }
         match (fault, self.via) {
-            (Fault::Unreachable | Fault::Private, _) | (_, Via::Reload) => self.fault = Some(fault),
+            // Who must say who they are gets no older copy either.
+            (Fault::Unreachable | Fault::Private | Fault::Status(401 | 403), _) | (_, Via::Reload) => {
+                self.fault = Some(fault);
+            }
             (_, Via::Plain) => self.via = Via::Old,
             (_, Via::Old) => self.via = Via::Reload,
         }

@@ -403,6 +403,15 @@ fn bytes_that_differ_are_looked_for_in_the_old_file_and_past_the_http_cache_then
 }
 
 #[test]
+fn who_must_log_in_is_not_asked_for_older_copies() {
+    for status in [401, 403] {
+        let mut rig = Rig::new(2, true, false, &[]);
+        rig.open(1, 0..2);
+        assert_eq!(rig.put(Input::Ended(1, Err(Fault::Status(status)))), [format!("failed 1 Status({status})")]);
+    }
+}
+
+#[test]
 fn an_unreachable_origin_fails_only_what_nobody_has() {
     let mut rig = Rig::new(3, true, true, &[0]);
     assert_eq!(rig.open(1, 0..3), ["read 0", "ask [1, 2]"]);

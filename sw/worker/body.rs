@@ -10,9 +10,12 @@ use peerage::transfer::{Fault, Source};
 use peerage::verify::Verified;
 use wasm_bindgen::prelude::*;
 
+use super::Inner;
 use super::files::Reading;
+use super::origin::{Chunks, beyond};
 use super::report::Record;
-use crate::js;
+use super::respond::note_failure;
+use crate::js::{self, Js};
 
 /// Which part of each piece a request gets.
 pub(super) struct Cut {
@@ -27,6 +30,11 @@ impl Cut {
     /// The bytes from `start` up to `end` of a file whose pieces come from the one numbered `first` on.
     pub(super) fn new(entry: Rc<Entry>, first: usize, (start, end): (u64, u64)) -> Self {
         Self { first, offset: offset(&entry, first), start, end, entry }
+    }
+
+    /// How many of the file's first pieces were taken, where it was from its beginning.
+    fn taken(&self) -> usize {
+        self.entry.offsets().take_while(|&at| at < self.offset).count()
     }
 
     /// The part of the next piece, in order, that lies within the span.
@@ -78,21 +86,68 @@ pub(super) async fn assemble(
 pub struct Reader(Rc<Stream>);
 
 struct Stream {
+    inner: &'static Inner,
     /// Out while a pull is under way; gone at the end.
     state: RefCell<Option<State>>,
     record: Rc<RefCell<Record>>,
+    own: Option<String>,
 }
 
 struct State {
     reading: Reading,
     cut: Cut,
     first: Option<Uint8Array>,
+    /// What the origin has in the place of the rest.
+    rest: Option<Chunks>,
 }
 
 impl Reader {
-    pub(super) fn new(reading: Reading, cut: Cut, first: Uint8Array, record: Rc<RefCell<Record>>) -> Self {
-        let state = RefCell::new(Some(State { reading, cut, first: Some(first) }));
-        Self(Rc::new(Stream { state, record }))
+    /// `own`: the URL whose file the page would get without us, where it may get it.
+    pub(super) fn new(
+        inner: &'static Inner,
+        reading: Reading,
+        cut: Cut,
+        first: Uint8Array,
+        record: Rc<RefCell<Record>>,
+        own: Option<String>,
+    ) -> Self {
+        let state = RefCell::new(Some(State { reading, cut, first: Some(first), rest: None }));
+        Self(Rc::new(Stream { inner, state, record, own }))
+    }
+}
+
+impl Stream {
+    async fn next(&self, state: &mut State) -> Js<Option<Uint8Array>> {
+        if let Some(first) = state.first.take() {
+            return Ok(Some(first));
+        }
+        if let Some(rest) = &mut state.rest {
+            return rest.next().await;
+        }
+        match state.reading.next().await {
+            Ok(Some((at, source, body))) => {
+                let chunk = state.cut.part(at, &body);
+                self.record.borrow_mut().count(source, u64::from(chunk.length()));
+                Ok(Some(chunk))
+            }
+            Ok(None) => {
+                self.record.borrow_mut().finish(js::now());
+                Ok(None)
+            }
+            Err(fault) => {
+                let entry = &state.cut.entry;
+                note_failure(self.inner, entry, &self.record, fault);
+                // The page has some of it already: it gets the origin's file where that begins with the same.
+                if let Some(own) = self.own.as_ref().filter(|_| fault == Fault::Mismatch)
+                    && let Some(mut rest) = beyond(own, &entry.pieces[..state.cut.taken()]).await
+                {
+                    let next = rest.next().await;
+                    state.rest = Some(rest);
+                    return next;
+                }
+                Err(js::error(&format!("{} could not be read to its end: {fault}", entry.path)))
+            }
+        }
     }
 }
 
@@ -103,32 +158,17 @@ impl Reader {
         let stream = self.0.clone();
         js::promise(async move {
             let Some(mut state) = stream.state.borrow_mut().take() else { return Ok(JsValue::UNDEFINED) };
-            if let Some(first) = state.first.take() {
-                stream.state.borrow_mut().replace(state);
-                return Ok(first.into());
-            }
-            match state.reading.next().await {
-                Ok(Some((at, source, body))) => {
-                    let chunk = state.cut.part(at, &body);
-                    stream.record.borrow_mut().count(source, u64::from(chunk.length()));
-                    stream.state.borrow_mut().replace(state);
-                    Ok(chunk.into())
-                }
-                Ok(None) => {
-                    stream.record.borrow_mut().finish(js::now());
-                    Ok(JsValue::UNDEFINED)
-                }
-                Err(fault) => {
-                    stream.record.borrow_mut().fail(&fault.to_string(), js::now());
-                    Err(js::error(&format!("{} could not be read to its end: {fault}", state.cut.entry.path)))
-                }
-            }
+            let Some(chunk) = stream.next(&mut state).await? else { return Ok(JsValue::UNDEFINED) };
+            stream.state.borrow_mut().replace(state);
+            Ok(chunk.into())
         })
     }
 
     /// Nobody reads on.
     pub fn cancel(&self) {
-        self.0.state.borrow_mut().take();
+        if let Some(rest) = self.0.state.borrow_mut().take().and_then(|state| state.rest) {
+            rest.cancel();
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use js_sys::Uint8Array;
 use peerage::digest::Digest;
-use peerage::manifest::{Entry, Label};
+use peerage::manifest::{Entry, Label, Piece};
 use peerage::text;
 use peerage::transfer::{Fault, Input, RunId, Via};
 use peerage::verify;
@@ -73,11 +73,10 @@ async fn fetch(inner: &'static Inner, order: &Order) -> Result<(), Fault> {
         return Err(Fault::Private);
     }
     let body = response.body().ok_or(Fault::Mismatch)?;
-    let reader: web_sys::ReadableStreamDefaultReader = body.get_reader().unchecked_into();
-    let mut chunks = Chunks { reader, held: Vec::new(), bytes: 0 };
+    let mut chunks = Chunks::of(&body);
     let read = read_pieces(inner, order, &response, &mut chunks, skip).await;
-    // Whether it was read to its end or not, nobody reads on.
-    let _ = js::wait(chunks.reader.cancel()).await;
+    // Whether it was read to its end or not.
+    chunks.cancel();
     read
 }
 
@@ -149,14 +148,52 @@ pub(super) fn is_private(response: &web_sys::Response) -> bool {
         || header("vary") == "*"
 }
 
+/// The origin's own file of now past the pieces that were `given`, where it begins with those.
+pub(super) async fn beyond(url: &str, given: &[Piece]) -> Option<Chunks> {
+    let init = js::object(&[("credentials", "same-origin".into()), ("cache", "reload".into())]);
+    let response: web_sys::Response = js::wait(js::fetch(url, &init)).await.ok()?.unchecked_into();
+    let body = response.body().filter(|_| response.status() == 200)?;
+    let mut chunks = Chunks::of(&body);
+    for piece in given {
+        let found = js::sha256(&chunks.take(piece.len).await.ok()?).await.ok()?;
+        if found != piece.digest {
+            chunks.cancel();
+            return None;
+        }
+    }
+    Some(chunks)
+}
+
 /// A body's chunks, to be taken in pieces.
-struct Chunks {
+pub(super) struct Chunks {
     reader: web_sys::ReadableStreamDefaultReader,
     held: Vec<Uint8Array>,
     bytes: u32,
 }
 
 impl Chunks {
+    fn of(body: &web_sys::ReadableStream) -> Self {
+        Self { reader: body.get_reader().unchecked_into(), held: Vec::new(), bytes: 0 }
+    }
+
+    /// The next bytes as they come; `None` at the end.
+    pub(super) async fn next(&mut self) -> Js<Option<Uint8Array>> {
+        if !self.held.is_empty() {
+            return Ok(Some(self.held.remove(0)));
+        }
+        let read = js::wait(self.reader.read()).await?;
+        Ok(js::get(&read, "value").dyn_into().ok())
+    }
+
+    /// Nobody reads on.
+    pub(super) fn cancel(&self) {
+        let cancelled = self.reader.cancel();
+        js::spawn(async move {
+            // A body that broke off is as good as cancelled.
+            let _ = js::wait(cancelled).await;
+        });
+    }
+
     /// The next `len` bytes in a buffer of their own.
     async fn take(&mut self, len: u32) -> Result<Uint8Array, Fault> {
         while self.bytes < len {

@@ -487,7 +487,8 @@ async fn serve(inner: &'static Inner, asked: Asked<'_>) -> Option<Answer> {
             Err(fault) => return failed(inner, version, &cut.entry, &record, fault, is_foreign),
         }
     } else {
-        Body::Stream(Reader::new(reading, cut, chunk, record))
+        let own = version.root.root.policy.integrity != Integrity::Strict && !is_foreign && candidate.range.is_none();
+        Body::Stream(Reader::new(inner, reading, cut, chunk, record, own.then(|| request.url())))
     };
     let (status, status_text) = if candidate.range.is_some() { (206, "Partial Content") } else { (200, "OK") };
     Some(Answer { status, status_text, headers, body, done: Some(done), is_second: false, of: Some(of) })
@@ -524,23 +525,26 @@ fn failed(
     fault: Fault,
     is_foreign: bool,
 ) -> Option<Answer> {
+    note_failure(inner, entry, record, fault);
+    let is_refused = is_foreign || version.root.root.policy.integrity == Integrity::Strict;
+    (fault == Fault::Mismatch && is_refused).then(|| Answer {
+        status: 0,
+        status_text: "",
+        headers: Vec::new(),
+        body: Body::Refused,
+        done: None,
+        is_second: false,
+        of: None,
+    })
+}
+
+/// That a file can't be had as it is listed.
+pub(super) fn note_failure(inner: &'static Inner, entry: &Entry, record: &RefCell<Record>, fault: Fault) {
     record.borrow_mut().fail(&fault.to_string(), js::now());
     if fault == Fault::Mismatch {
         inner.site.borrow_mut().rejected += 1;
         inner.note_error(&format!("the origin's bytes of {} do not match the manifest", entry.path));
-        if is_foreign || version.root.root.policy.integrity == Integrity::Strict {
-            return Some(Answer {
-                status: 0,
-                status_text: "",
-                headers: Vec::new(),
-                body: Body::Refused,
-                done: None,
-                is_second: false,
-                of: None,
-            });
-        }
     }
-    None
 }
 
 fn unsatisfiable(entry: &Entry) -> Answer {

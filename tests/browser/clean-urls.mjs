@@ -39,7 +39,7 @@ story('with clean URLs a page cannot tell Peerage from the origin', async (stage
   const origin = await stage.serve(site, { args: ['--clean-urls'] });
   // A document that is as new as that can't be told from one that has no date.
   await pause(2500);
-  const [plain, front] = [await stage.front(origin), await stage.front(origin)];
+  const [plain, front, takers] = [await stage.front(origin), await stage.front(origin), await stage.front(origin)];
   const visitor = await stage.visitor(kind);
   const extra = { lab: 'lab' };
   const direct = await observe(visitor, plain.url, cases, extra);
@@ -47,12 +47,25 @@ story('with clean URLs a page cannot tell Peerage from the origin', async (stage
   const listed = cases.filter(({ needs }) => needs !== 'network');
   const found = [];
   const asked = {};
-  for (const state of ['cold', 'warm', 'offline']) {
-    if (state === 'offline') await front.stop();
+  const taker = await stage.visitor(kind, { name: 'taker' });
+  for (const state of ['cold', 'warm', 'woken', 'peer', 'offline']) {
+    // It ends when its sockets to the tracker do.
+    if (state === 'offline') front.stop();
+    if (state === 'peer') {
+      await enterLab(taker, takers.url, extra.lab);
+      await visitor.goto(new URL(extra.lab, front.url).href);
+      await visitor.ready();
+      for (const who of [visitor, taker]) await who.consent();
+      await taker.neighbours(1);
+      // The mesh ends with its document: this tab stays, another one shows the cases.
+      await taker.newTab();
+    }
     const list = state === 'cold' ? cases : state === 'warm' ? listed.filter(one => one.page === undefined) : listed;
-    found.push(...compare({ state, kind, direct, behind: await observe(visitor, front.url, list, extra), everywhere: EVERYWHERE }));
+    const [who, at] = state === 'peer' ? [taker, takers] : [visitor, front];
+    const behind = await observe(who, at.url, list, extra, state === 'woken' ? () => visitor.stopWorker() : undefined);
+    found.push(...compare({ state, kind, direct, behind, everywhere: EVERYWHERE }));
     asked[state] = front.requests(`/${folderOf(cases[0])}/about`);
   }
   assert.ok(found.length === 0, readable(found));
-  assert.deepEqual(asked, { cold: 1, warm: 1, offline: 1 }, 'the page is asked for by its clean URL, and once');
+  assert.deepEqual(asked, { cold: 1, warm: 1, woken: 1, peer: 1, offline: 1 }, 'the page is asked for by its clean URL, and once');
 });

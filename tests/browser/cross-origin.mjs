@@ -167,7 +167,7 @@ story('a page cannot tell a verified file of another host from that host\'s own'
   const used = new Set();
   const asked = {};
   const taker = await stage.visitor(kind, { name: 'taker' });
-  for (const state of ['cold', 'warm', 'peer', 'offline']) {
+  for (const state of ['cold', 'warm', 'woken', 'peer', 'offline']) {
     if (state === 'offline') {
       // It ends when its sockets to the tracker do.
       front.stop();
@@ -185,10 +185,10 @@ story('a page cannot tell a verified file of another host from that host\'s own'
     const before = cdnFront.requests(`/${folderOf(cases[0])}/data.txt`);
     const list = state === 'cold' ? cases : cases.filter(({ needs, again }) => needs !== 'network' || (again && state === 'warm'));
     const [who, at] = state === 'peer' ? [taker, takers] : [visitor, front];
-    found.push(...compare({ state, kind, direct, behind: await observe(who, at.url, list, extra), everywhere: ELSEWHERE, used }));
+    found.push(...compare({ state, kind, direct, behind: await observe(who, at.url, list, extra, state === 'woken' ? () => visitor.stopWorker() : undefined), everywhere: ELSEWHERE, used }));
     asked[state] = cdnFront.requests(`/${folderOf(cases[0])}/data.txt`) - before;
   }
   found.push(...unused(OF_ANOTHER_HOST, used, kind));
   assert.ok(found.length === 0, readable(found));
-  assert.deepEqual(asked, { cold: 1, warm: 0, peer: 0, offline: 0 }, 'a file is asked for once');
+  assert.deepEqual(asked, { cold: 1, warm: 0, woken: 0, peer: 0, offline: 0 }, 'a file is asked for once');
 });

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { copyFileSync, cpSync, readdirSync, renameSync, rmSync } from 'node:fs';
 import path from 'node:path';
-import { filesBelow, html } from './lib/site.mjs';
+import { filesBelow, html, randomBytes } from './lib/site.mjs';
 import { story } from './lib/story.mjs';
 import { until } from './lib/wait.mjs';
 
@@ -219,6 +219,76 @@ story('after a rollback and behind half an upload a document is of one release, 
     assert.equal(found.length, 1, `a document mixes the releases ${found}`);
     return found[0] === 1;
   });
+});
+
+story('what the origin has otherwise than it signed comes as the origin has it', async (stage, kind) => {
+  const large = number => Buffer.concat(Array.from({ length: 5 }, (_, i) => randomBytes(230_000, `${i === 0 ? 'the same' : number} ${i}`)));
+  const names = ['older', 'cut', 'longer'].flatMap(how => [`${how}.txt`, `${how}.bin`]);
+  const release = number => Object.fromEntries(names.map(name => [name, name.endsWith('.txt') ? Buffer.from(`${name} of ${number}\n`.repeat(40)) : large(`${name} ${number}`)]));
+  const [first, second] = [release(1), release(2)];
+  const has = {
+    older: name => first[name],
+    cut: name => second[name].subarray(0, Math.floor(second[name].length * 0.6)),
+    longer: name => Buffer.concat([second[name], Buffer.from('and more')]),
+  };
+  const site = await stage.site({ 'index.html': html('Half'), ...second });
+  const origin = await stage.serve(site);
+  const [direct, behind] = [await stage.front(origin), await stage.front(origin)];
+  const serveWhatItHas = () => [direct, behind].flatMap(front => names.map(name => front.when(`/${name}`, (request, response) => {
+    const body = has[name.split('.')[0]](name);
+    const [, from, to] = /^bytes=(\d+)-(\d*)$/.exec(request.headers.range ?? '') ?? [];
+    const part = from === undefined ? body : body.subarray(Number(from), to === '' ? undefined : Number(to) + 1);
+    if (from !== undefined && part.length === 0) {
+      response.writeHead(416, { 'content-range': `bytes */${body.length}` });
+      response.end();
+      return;
+    }
+    const more = from === undefined ? {} : { 'content-range': `bytes ${from}-${Number(from) + part.length - 1}/${body.length}` };
+    response.writeHead(from === undefined ? 200 : 206, { 'content-type': 'application/octet-stream', 'content-length': part.length, 'cache-control': 'no-cache', ...more });
+    response.end(part);
+  })));
+  let stops = serveWhatItHas();
+  const visitor = await stage.visitor(kind);
+  const seen = front => visitor.page.evaluate(async (base, files) => Object.fromEntries(await Promise.all(files.map(async name => (
+    [name, await fetch(base + name).then(async response => {
+      const body = await response.arrayBuffer();
+      return [response.status, body.byteLength, [...new Uint8Array(await crypto.subtle.digest('SHA-256', body))].slice(0, 4).join('.')];
+    }).catch(error => error.name)])))), front.url, names);
+  await visitor.goto(direct.url);
+  const wanted = await seen(direct);
+  for (const stop of stops) stop();
+  const signed = await seen(direct);
+  stops = serveWhatItHas();
+  await visitor.enter(behind.url);
+  for (const time of ['the first time', 'again']) {
+    const found = await seen(behind);
+    // What only goes on where it should end is the signed file, for all that anybody asks of it.
+    for (const name of names) assert.deepEqual(found[name], (name.startsWith('longer') ? signed : wanted)[name], `${name} ${time}`);
+  }
+  assert.ok((await visitor.stats()).rejected >= 4, 'that must be noticed');
+  for (const stop of stops) stop();
+  assert.deepEqual(await seen(behind), signed, 'when the origin has all of it');
+  assert.deepEqual(site.differences(await visitor.take(names.map(name => behind.url + name)), behind.url), []);
+});
+
+story('what does not go on as it was signed breaks off with an error where it begins otherwise, or the owner says so', async (stage, kind) => {
+  const visitor = await stage.visitor(kind);
+  for (const integrity of ['report', 'strict']) {
+    const site = await stage.site({ 'index.html': html('Half'), 'large.bin': 2_000_000 }, { config: `[policy]\nintegrity = "${integrity}"\n` });
+    const front = await stage.front(await stage.serve(site));
+    await visitor.enter(front.url);
+    const half = body => Buffer.concat([body.subarray(0, 1_000_000), randomBytes(1_000_000, 'other')]);
+    let asked = 0;
+    front.when('/large.bin', (_, __, pass) => {
+      asked += 1;
+      const isHalf = asked === 1 || integrity === 'strict';
+      return pass(({ body, ...answer }) => ({ ...answer, body: isHalf ? half(body) : randomBytes(body.length, 'other') }));
+    });
+    const seen = await visitor.page.evaluate(() => fetch('large.bin').then(async response => (await response.arrayBuffer()).byteLength).catch(error => error.name));
+    // Firefox is handed whole bodies: nothing of the file was given yet.
+    assert.equal(seen, kind === 'firefox' && integrity === 'report' ? 2_000_000 : 'TypeError', integrity);
+    assert.ok((await visitor.stats()).rejected > 0);
+  }
 });
 
 story('a retired site makes the visitor who returns unregister', async (stage, kind) => {

@@ -175,7 +175,9 @@ const cases = [
   { name: 'an error as a document', server: { 'it.bin': (_, response) => answer(response, 500, { 'content-type': 'text/html; charset=utf-8' }, page('broken')) }, page: 'it.bin' },
   {
     // The frame has a worker of its own there, where the browser lets it: storage is kept apart for each embedding site.
-    name: 'a frame in a page of another site', page: 'frame.html', differs: { controlled: 'a page can see that it has a worker' },
+    // Without the origin as well: its files are kept there like those of any site.
+    name: 'a frame in a page of another site', page: 'frame.html', needs: undefined, differs: { controlled: 'a page can see that it has a worker' },
+    asks: 'a frame that finds its worker installing comes from the network itself, and is kept the next time',
     files: base => ({
       'frame.html': page(base, `<script type="module">
         if (top !== window) {
@@ -209,4 +211,4 @@ const cases = [
   { name: 'blob and data URLs', run: async lab => [await lab.look(URL.createObjectURL(new Blob(['x'], { type: 'text/plain' }))).then(({ status, headers, body }) => ({ status, headers, body })), await lab.look('data:text/plain,hello')] },
 ];
 
-export default cases.map(one => ({ ...one, needs: 'network' }));
+export default cases.map(one => ({ needs: 'network', ...one }));

@@ -12,7 +12,8 @@
 //             without one `lab.inside` does. `drive(visitor, extra)` goes on from outside of the page.
 //   needs     'network': the case is about what isn't listed, so it is not run offline or from peers.
 //   differs   `{field: reason}`: a difference that no worker can hide. It must be there, so that the note goes with it;
-//             `{field: {reason, states, kinds}}` for some states or browsers only; `sometimes` where it's a matter of time.
+//             `{field: {reason, states, kinds}}` for some states or browsers only; `sometimes` where it's a matter of time;
+//             `absent`, or `becomes` a value, where it is no other difference.
 //   requests  `{file, cold, warm}`: how many requests for the file reach the origin behind Peerage. Of a warm cache none at
 //             all reach it for what lies in the folder of a listed case, but of one that says with `asks` why they do.
 //   injected  whether the document that `page` names has Peerage's script behind Peerage: true or false.
@@ -37,12 +38,14 @@ export const EVERYWHERE = {
     .map(name => [`headers.${name}`, { reason: NOT_SIGNED, states: ['peer'], absent: true }])),
   // Peerage knows the first two itself, also where an origin that compresses has none, which adds to a `Vary` that was signed.
   ...Object.fromEntries(['accept-ranges', 'content-length', 'vary'].map(name => [`headers.${name}`, { reason: NOT_SIGNED, states: ['peer'] }])),
+  lastModified: { reason: NOT_SIGNED, states: ['peer'], becomes: 'now' },
   'progress.lengthComputable': { reason: NOT_SIGNED, states: ['peer'] },
   'progress.total': { reason: NOT_SIGNED, states: ['peer'] },
   transferSize: { reason: 'what a worker answers counts as coming from a cache' },
   nextHopProtocol: { reason: 'what a worker answers came by no protocol' },
   workerStart: { reason: 'there is a worker', kinds: ['chromium'] },
   decodedBodySize: { reason: 'Firefox counts no bytes of an answer of a worker', kinds: ['firefox'] },
+  resources: { reason: 'Firefox calls the initiator of a frame\'s document "other" when a worker answers it', kinds: ['firefox'], becomes: 'other' },
 };
 
 /**
@@ -97,41 +100,49 @@ export async function enterLab(visitor, base, lab = 'lab.html') {
  */
 export async function observe(visitor, base, cases, extra = {}, before = () => {}) {
   const seen = new Map();
-  const inLab = cases.filter(one => one.page === undefined);
   const lab = new URL(extra.lab ?? 'lab.html', base).href;
-  if (visitor.page.url() !== lab) await visitor.goto(lab);
+  // A document remembers modules and images that it had: each round begins with one of its own.
+  await visitor.goto(lab);
   await visitor.page.evaluate(defineLab);
-  for (const one of inLab) {
+  for (const one of inOrder(cases)) {
     await before();
-    let observed = await runOne(visitor, base, one, extra);
+    const run = one.page === undefined ? runOne : openOne;
+    let observed = await run(visitor, base, one, extra);
     // In Firefox a nested worker now and then never starts, straight from the origin too. What hangs twice, hangs.
-    if (visitor.kind === 'firefox' && /nested/.test(one.name) && observed.value?.timedOut !== undefined) observed = await runOne(visitor, base, one, extra);
+    if (visitor.kind === 'firefox' && /nested/.test(one.name) && observed.value?.timedOut !== undefined) observed = await run(visitor, base, one, extra);
     seen.set(one, observed);
   }
-  for (const one of cases.filter(({ page }) => page !== undefined)) {
-    await before();
-    seen.set(one, await openOne(visitor, base, one, extra));
-  }
   return new Map(cases.map(one => [one, normal(seen.get(one), base)]));
+}
+
+/** As they are run: first those of the lab's page, then those with a document of their own. */
+function inOrder(cases) {
+  return [...cases.filter(({ page }) => page === undefined), ...cases.filter(({ page }) => page !== undefined)];
 }
 
 async function runOne(visitor, base, one, extra, run = one.run) {
   const from = visitor.log.length;
   const started = performance.now();
   // Text for the debugger's door, not for `eval`: a document's own policy has no say in it.
-  const value = await within(30_000, folderOf(one), visitor.page.evaluate(`(async () => {
+  const folder = JSON.stringify(`/${folderOf(one)}/`);
+  const seen = await within(30_000, folderOf(one), visitor.page.evaluate(`(async () => {
+    const from = ${one.page === undefined} ? performance.now() : 0;
+    const seen = {};
     try {
-      return await window.lab.within(20_000, (${run})(window.lab, ${JSON.stringify(`/${folderOf(one)}/`)}, ${JSON.stringify(extra)}));
+      seen.value = await window.lab.within(20_000, (${run})(window.lab, ${folder}, ${JSON.stringify(extra)}));
     } catch (error) {
-      return { threw: String(error?.stack ?? error) };
-    } finally {
-      window.lab.clear();
-      // What the case leaves for the console comes before what the next one does.
-      await new Promise(resolve => { setTimeout(resolve); });
+      seen.value = { threw: String(error?.stack ?? error) };
     }
-  })()`)).catch(error => ({ threw: error.message }));
+    seen.resources = await window.lab.resources(${folder}, { from, count: ${one.entries ?? 0} });
+    window.lab.clear();
+    // What the case leaves for the console comes before what the next one does.
+    await new Promise(resolve => { setTimeout(resolve, ${one.entries === undefined ? 30 : 0}); });
+    if (${one.entries === undefined}) seen.resources = await window.lab.resources(${folder}, { from });
+    return seen;
+  })()`)).catch(error => ({ value: { threw: error.message }, resources: {} }));
+  one.entries ??= Object.keys(seen.resources).length;
   if (process.env.PEERAGE_VERBOSE) console.error(`${Math.round(performance.now() - started)} ms ${folderOf(one)}`);
-  return { value, console: await settled(visitor, from, one) };
+  return { ...seen, console: await settled(visitor, from, one) };
 }
 
 /** Lines of the console come when they come: as many as the first observation of a case had are waited for, a quarter of a second at most. */
@@ -152,9 +163,9 @@ async function openOne(visitor, base, one, extra) {
   if (response?.error !== undefined) return { value: response, console: consoleSince(visitor, from) };
   await visitor.page.evaluate(defineLab);
   const ours = await visitor.page.evaluate(() => document.querySelectorAll('script[src$="/peerage/page.js"]').length);
-  const { value } = await runOne(visitor, base, one, extra, one.run ?? (lab => lab.inside(window)));
+  const { value, resources } = await runOne(visitor, base, one, extra, one.run ?? (lab => lab.inside(window)));
   if (one.drive) value.driven = await one.drive(visitor, extra).catch(error => ({ threw: error.message }));
-  return { value, ours, console: consoleSince(visitor, from) };
+  return { value, resources, ours, console: consoleSince(visitor, from) };
 }
 
 /** The console's lines, in an order of their own: those of several processes come as they come. */
@@ -201,7 +212,8 @@ export function compare({ state, kind, direct, behind, everywhere, used = new Se
     const { missing, added } = consoles.get(one);
     if (missing.length + added.length > 0) differing.push({ field: 'console', direct: missing, behind: added });
     for (const { field, ...difference } of differing) {
-      const note = known.find(([name, { absent }]) => `.${field}.`.includes(`.${name}.`) && !(absent && field in actual));
+      const note = known.find(([name, { absent, becomes = actual[field] }]) => (
+        `.${field}.`.includes(`.${name}.`) && !(absent && field in actual) && Object.is(actual[field], becomes)));
       if (note !== undefined) {
         hit.add(note[0]);
         used.add(note[0]);
@@ -220,7 +232,7 @@ const isConsole = field => field === 'console' || field.startsWith('console.');
 
 /**
  * `Map(case → {missing, added})`: lines of the console that only one of the two has. A line that came late is in the next
- * case, or the one after: what one case lacks and another has too many is no difference.
+ * case, or the one after: what one case lacks and one of those two has too many is no difference.
  */
 function differingConsoles(direct, behind) {
   const linesOf = seen => Object.entries(seen).filter(([field]) => field.startsWith('console.')).map(([, line]) => line);
@@ -232,12 +244,20 @@ function differingConsoles(direct, behind) {
       return at < 0;
     });
   };
-  const all = [...direct].filter(([one]) => behind.has(one)).map(([one, wanted]) => {
-    const [had, has] = [linesOf(wanted), linesOf(behind.get(one))];
+  const all = inOrder([...direct.keys()].filter(one => behind.has(one))).map(one => {
+    const [had, has] = [linesOf(direct.get(one)), linesOf(behind.get(one))];
     return { one, missing: less(had, has), added: less(has, had) };
   });
-  const [lacked, extra] = [all.flatMap(({ missing }) => missing), all.flatMap(({ added }) => added)];
-  return new Map(all.map(({ one, missing, added }) => [one, { missing: less(missing, extra), added: less(added, lacked) }]));
+  for (const at of all.keys()) {
+    for (const [early, late] of [['missing', 'added'], ['added', 'missing']]) {
+      for (const next of all.slice(at + 1, at + 3)) {
+        const left = less(all[at][early], next[late]);
+        next[late] = less(next[late], all[at][early]);
+        all[at][early] = left;
+      }
+    }
+  }
+  return new Map(all.map(({ one, missing, added }) => [one, { missing, added }]));
 }
 
 /** Notes for everywhere that never applied, as differences: those of `used` did. */

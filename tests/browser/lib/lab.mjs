@@ -32,6 +32,23 @@ export function defineLab() {
       };
     },
 
+    /**
+     * Which files below `base` the view has a `PerformanceResourceTiming` of, and for whom, since `from`: `{file: initiatorTypes}`.
+     * Entries come when they come: `count` files are waited for, a quarter of a second at most.
+     */
+    async resources(base, { from = 0, count = 0, view = window } = {}) {
+      const found = () => {
+        const types = {};
+        for (const { name, startTime, initiatorType } of view.performance.getEntriesByType('resource')) {
+          const [, file] = name.split(base);
+          if (file !== undefined && startTime >= from) types[file] = [...new Set([...types[file] ?? [], initiatorType])].sort();
+        }
+        return Object.fromEntries(Object.entries(types).map(([file, some]) => [file, some.join()]));
+      };
+      for (let tries = 0; tries < 10 && Object.keys(found()).length < count; tries++) await lab.pause(25);
+      return found();
+    },
+
     /** A response without its body. */
     head(response) {
       const { status, statusText, ok, type, redirected, url } = response;
