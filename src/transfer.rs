@@ -101,6 +101,8 @@ pub struct Transfer<B> {
     overdue: u64,
     /// The mesh was asked again for what it would have brought too late, since the origin can't be reached.
     resorted: bool,
+    /// The origin sent other bytes than it signed: whatever else fails then, that is what is said.
+    differs: bool,
     out: VecDeque<Output<B>>,
 }
 
@@ -124,6 +126,7 @@ impl<B: Clone> Transfer<B> {
             heard: Millis(0),
             overdue: 0,
             resorted: false,
+            differs: false,
             out: VecDeque::new(),
         }
     }
@@ -279,13 +282,14 @@ impl<B: Clone> Transfer<B> {
                 return;
             }
         }
+        self.differs |= fault == Fault::Mismatch;
         if fault == Fault::Mismatch && self.via == Via::Plain {
             self.out.push_back(Output::Stale);
         }
         match (fault, self.via) {
-            // Who must say who they are gets no older copy either.
-            (Fault::Unreachable | Fault::Private | Fault::Status(401 | 403), _) | (_, Via::Reload) => {
-                self.fault = Some(fault);
+            // An origin that wants a password for the file wants it for an older copy, too.
+            (Fault::Unreachable | Fault::Private, _) | (Fault::Status(401), Via::Plain) | (_, Via::Reload) => {
+                self.fault = Some(if self.differs { Fault::Mismatch } else { fault });
             }
             (_, Via::Plain) => self.via = Via::Old,
             (_, Via::Old) => self.via = Via::Reload,
@@ -501,7 +505,7 @@ impl<B: Clone> Transfer<B> {
         });
         if self.readers.is_empty() {
             // The next reader tries afresh: the network may be back.
-            (self.fault, self.via) = (None, Via::Plain);
+            (self.fault, self.via, self.differs) = (None, Via::Plain, false);
         }
     }
 

@@ -27,6 +27,10 @@ extern "C" {
     /// The window's or worker's `fetch`, with a URL and a `RequestInit`.
     #[wasm_bindgen(js_name = fetch)]
     pub(crate) fn fetch(url: &str, init: &JsValue) -> Promise;
+
+    /// The same, with a `Request` for what the `RequestInit` doesn't say.
+    #[wasm_bindgen(js_name = fetch)]
+    pub(crate) fn fetch_like(request: &web_sys::Request, init: &JsValue) -> Promise;
 }
 
 /// The result of something JavaScript.

@@ -126,6 +126,9 @@ struct Inner {
     meeting: RefCell<Vec<respond::Meeting>>,
     /// How many there were.
     meetings: Cell<u32>,
+    /// Files that the origin had otherwise than it signed when they were on their way to a page already: they are the
+    /// network's for as long as this worker lives.
+    unfit: RefCell<Vec<Digest>>,
     /// Goes on with the update that an earlier life broke off.
     resuming: RefCell<Option<Promise>>,
     /// What is remembered is being written.
@@ -193,6 +196,7 @@ pub async fn start_worker(
         asked: Cell::new(root),
         meeting: RefCell::default(),
         meetings: Cell::new(0),
+        unfit: RefCell::default(),
         resuming: RefCell::default(),
         writing: RefCell::default(),
         saving: Cell::new(false),

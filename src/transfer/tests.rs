@@ -403,11 +403,27 @@ fn bytes_that_differ_are_looked_for_in_the_old_file_and_past_the_http_cache_then
 }
 
 #[test]
-fn who_must_log_in_is_not_asked_for_older_copies() {
-    for status in [401, 403] {
+fn where_a_password_is_wanted_no_older_copies_are_asked_for() {
+    let mut rig = Rig::new(2, true, false, &[]);
+    rig.open(1, 0..2);
+    assert_eq!(rig.put(Input::Ended(1, Err(Fault::Status(401)))), ["failed 1 Status(401)"]);
+    // A host may answer so for what isn't there.
+    rig.open(2, 0..2);
+    assert_eq!(rig.put(Input::Ended(2, Err(Fault::Status(403)))), ["fetch 3 0..2 Old"]);
+}
+
+#[test]
+fn bytes_that_differed_are_what_is_said_in_the_end() {
+    for last in [Fault::Status(403), Fault::Status(401), Fault::Unreachable, Fault::Private] {
         let mut rig = Rig::new(2, true, false, &[]);
         rig.open(1, 0..2);
-        assert_eq!(rig.put(Input::Ended(1, Err(Fault::Status(status)))), [format!("failed 1 Status({status})")]);
+        assert_eq!(rig.put(Input::Ended(1, Err(Fault::Mismatch))), ["stale", "fetch 2 0..2 Old"]);
+        assert_eq!(rig.put(Input::Ended(2, Err(Fault::Status(403)))), ["fetch 3 0..2 Reload"]);
+        assert_eq!(rig.put(Input::Ended(3, Err(last))), ["failed 1 Mismatch"], "{last}");
+        rig.open(2, 0..2);
+        rig.put(Input::Ended(4, Err(Fault::Status(404))));
+        rig.put(Input::Ended(5, Err(Fault::Status(404))));
+        assert_eq!(rig.put(Input::Ended(6, Err(Fault::Status(404)))), ["failed 2 Status(404)"], "afresh");
     }
 }
 

@@ -1,6 +1,6 @@
 //! A response's body: the parts of a file's pieces that a request gets, as a stream or as a whole.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::ops::Range;
 use std::rc::Rc;
 
@@ -90,7 +90,9 @@ struct Stream {
     /// Out while a pull is under way; gone at the end.
     state: RefCell<Option<State>>,
     record: Rc<RefCell<Record>>,
-    own: Option<String>,
+    passes: bool,
+    own: Option<web_sys::Request>,
+    cancelled: Cell<bool>,
 }
 
 struct State {
@@ -102,17 +104,18 @@ struct State {
 }
 
 impl Reader {
-    /// `own`: the URL whose file the page would get without us, where it may get it.
+    /// `passes`: the page may get what it would get without us; `own`: what it asked for, where it may go on with that.
     pub(super) fn new(
         inner: &'static Inner,
         reading: Reading,
         cut: Cut,
         first: Uint8Array,
         record: Rc<RefCell<Record>>,
-        own: Option<String>,
+        passes: bool,
+        own: Option<web_sys::Request>,
     ) -> Self {
         let state = RefCell::new(Some(State { reading, cut, first: Some(first), rest: None }));
-        Self(Rc::new(Stream { inner, state, record, own }))
+        Self(Rc::new(Stream { inner, state, record, passes, own, cancelled: Cell::new(false) }))
     }
 }
 
@@ -121,8 +124,8 @@ impl Stream {
         if let Some(first) = state.first.take() {
             return Ok(Some(first));
         }
-        if let Some(rest) = &mut state.rest {
-            return rest.next().await;
+        if state.rest.is_some() {
+            return self.beyond(state).await;
         }
         match state.reading.next().await {
             Ok(Some((at, source, body))) => {
@@ -137,17 +140,30 @@ impl Stream {
             Err(fault) => {
                 let entry = &state.cut.entry;
                 note_failure(self.inner, entry, &self.record, fault);
-                // The page has some of it already: it gets the origin's file where that begins with the same.
-                if let Some(own) = self.own.as_ref().filter(|_| fault == Fault::Mismatch)
-                    && let Some(mut rest) = beyond(own, &entry.pieces[..state.cut.taken()]).await
-                {
-                    let next = rest.next().await;
-                    state.rest = Some(rest);
-                    return next;
+                let error = js::error(&format!("{} could not be read to its end: {fault}", entry.path));
+                if fault == Fault::Unreachable || !self.passes {
+                    return Err(error);
                 }
-                Err(js::error(&format!("{} could not be read to its end: {fault}", entry.path)))
+                // The page has some of it already: it gets the origin's file where that begins with the same, and the
+                // whole of that the next time.
+                self.inner.unfit.borrow_mut().push(entry.integrity);
+                let Some(own) = &self.own else { return Err(error) };
+                state.rest = beyond(own, &entry.pieces[..state.cut.taken()], &self.cancelled).await;
+                if state.rest.is_none() {
+                    return Err(error);
+                }
+                self.beyond(state).await
             }
         }
+    }
+
+    async fn beyond(&self, state: &mut State) -> Js<Option<Uint8Array>> {
+        let Some(rest) = &mut state.rest else { return Ok(None) };
+        let chunk = rest.next().await?;
+        if let Some(chunk) = &chunk {
+            self.record.borrow_mut().count(Source::Origin, chunk.length().into());
+        }
+        Ok(chunk)
     }
 }
 
@@ -159,16 +175,17 @@ impl Reader {
         js::promise(async move {
             let Some(mut state) = stream.state.borrow_mut().take() else { return Ok(JsValue::UNDEFINED) };
             let Some(chunk) = stream.next(&mut state).await? else { return Ok(JsValue::UNDEFINED) };
-            stream.state.borrow_mut().replace(state);
+            if !stream.cancelled.get() {
+                stream.state.borrow_mut().replace(state);
+            }
             Ok(chunk.into())
         })
     }
 
     /// Nobody reads on.
     pub fn cancel(&self) {
-        if let Some(rest) = self.0.state.borrow_mut().take().and_then(|state| state.rest) {
-            rest.cancel();
-        }
+        self.0.cancelled.set(true);
+        self.0.state.borrow_mut().take();
     }
 }
 

@@ -1,5 +1,6 @@
 //! The origin: fetches a run of pieces, cuts the body where the manifest says, verifies each piece.
 
+use std::cell::Cell;
 use std::ops::Range;
 use std::rc::Rc;
 
@@ -66,6 +67,8 @@ async fn fetch(inner: &'static Inner, order: &Order) -> Result<(), Fault> {
     let response = ask(inner, order, (!whole).then_some((offset, len))).await.map_err(|_| Fault::Unreachable)?;
     let skip = match response.status() {
         206 if !whole && may_start_at(&response, offset) => 0,
+        // It ends before, or has other parts: another file.
+        206 | 416 if !whole => return Err(Fault::Mismatch),
         200 => offset,
         status => return Err(Fault::Status(status)),
     };
@@ -73,11 +76,7 @@ async fn fetch(inner: &'static Inner, order: &Order) -> Result<(), Fault> {
         return Err(Fault::Private);
     }
     let body = response.body().ok_or(Fault::Mismatch)?;
-    let mut chunks = Chunks::of(&body);
-    let read = read_pieces(inner, order, &response, &mut chunks, skip).await;
-    // Whether it was read to its end or not.
-    chunks.cancel();
-    read
+    read_pieces(inner, order, &response, &mut Chunks::of(&body), skip).await
 }
 
 async fn read_pieces(
@@ -148,23 +147,35 @@ pub(super) fn is_private(response: &web_sys::Response) -> bool {
         || header("vary") == "*"
 }
 
-/// The origin's own file of now past the pieces that were `given`, where it begins with those.
-pub(super) async fn beyond(url: &str, given: &[Piece]) -> Option<Chunks> {
-    let init = js::object(&[("credentials", "same-origin".into()), ("cache", "reload".into())]);
-    let response: web_sys::Response = js::wait(js::fetch(url, &init)).await.ok()?.unchecked_into();
-    let body = response.body().filter(|_| response.status() == 200)?;
-    let mut chunks = Chunks::of(&body);
+/// The origin's own file of now past the pieces that were `given`, where it begins with those, as the page asked for it.
+/// `cancelled`: the page reads no more.
+pub(super) async fn beyond(request: &web_sys::Request, given: &[Piece], cancelled: &Cell<bool>) -> Option<Chunks> {
+    let init = js::object(&[("cache", "reload".into())]);
+    let response: web_sys::Response = js::wait(js::fetch_like(request, &init)).await.ok()?.unchecked_into();
+    let mut chunks = Chunks::of(&response.body()?);
+    if response.status() != 200 {
+        return None;
+    }
     for piece in given {
         let found = js::sha256(&chunks.take(piece.len).await.ok()?).await.ok()?;
-        if found != piece.digest {
-            chunks.cancel();
+        if found != piece.digest || cancelled.get() {
             return None;
         }
     }
     Some(chunks)
 }
 
-/// A body's chunks, to be taken in pieces.
+impl Drop for Chunks {
+    fn drop(&mut self) {
+        let cancelled = self.reader.cancel();
+        js::spawn(async move {
+            // A body that broke off is as good as cancelled.
+            let _ = js::wait(cancelled).await;
+        });
+    }
+}
+
+/// A body's chunks, to be taken in pieces. Whether it is read to its end or not: when this goes nobody reads on.
 pub(super) struct Chunks {
     reader: web_sys::ReadableStreamDefaultReader,
     held: Vec<Uint8Array>,
@@ -179,19 +190,12 @@ impl Chunks {
     /// The next bytes as they come; `None` at the end.
     pub(super) async fn next(&mut self) -> Js<Option<Uint8Array>> {
         if !self.held.is_empty() {
-            return Ok(Some(self.held.remove(0)));
+            let chunk = self.held.remove(0);
+            self.bytes -= chunk.length();
+            return Ok(Some(chunk));
         }
         let read = js::wait(self.reader.read()).await?;
         Ok(js::get(&read, "value").dyn_into().ok())
-    }
-
-    /// Nobody reads on.
-    pub(super) fn cancel(&self) {
-        let cancelled = self.reader.cancel();
-        js::spawn(async move {
-            // A body that broke off is as good as cancelled.
-            let _ = js::wait(cancelled).await;
-        });
     }
 
     /// The next `len` bytes in a buffer of their own.

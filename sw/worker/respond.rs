@@ -411,6 +411,11 @@ async fn serve(inner: &'static Inner, asked: Asked<'_>) -> Option<Answer> {
         }
     }
     let pieces = covering(&entry, span);
+    // What broke off once would do so again.
+    if inner.unfit.borrow().contains(&entry.integrity) && !is_stored(inner, &entry, pieces.clone()) {
+        record.borrow_mut().fail("the origin has another version of it", js::now());
+        return None;
+    }
     // Of a large site nobody looked whether a release lists again what another had dropped.
     if entry.label == Label::Share && inner.store.borrow_mut().relist(&entry.pieces) {
         inner.link.hold_all(inner);
@@ -487,8 +492,11 @@ async fn serve(inner: &'static Inner, asked: Asked<'_>) -> Option<Answer> {
             Err(fault) => return failed(inner, version, &cut.entry, &record, fault, is_foreign),
         }
     } else {
-        let own = version.root.root.policy.integrity != Integrity::Strict && !is_foreign && candidate.range.is_none();
-        Body::Stream(Reader::new(inner, reading, cut, chunk, record, own.then(|| request.url())))
+        // A document's tab is on a version, which the origin's file of now need not be of.
+        let goes_on = candidate.range.is_none() && js::text(request, "mode") != "navigate";
+        let passes = !is_foreign && version.root.root.policy.integrity != Integrity::Strict;
+        let own = (passes && goes_on).then(|| Clone::clone(request));
+        Body::Stream(Reader::new(inner, reading, cut, chunk, record, passes, own))
     };
     let (status, status_text) = if candidate.range.is_some() { (206, "Partial Content") } else { (200, "OK") };
     Some(Answer { status, status_text, headers, body, done: Some(done), is_second: false, of: Some(of) })

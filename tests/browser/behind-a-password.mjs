@@ -46,6 +46,9 @@ story('a site behind a password is kept and given again like any, where its file
   // Another password: what the site answers now is no reason to give up what it gave.
   password = 'Basic of somebody else';
   await visitor.stopWorker();
+  await visitor.goto(front.url);
+  assert.equal(await visitor.page.title(), 'Members', 'when the password is another');
+  assert.ok(refused.get('/peerage/root.jws') > 0, 'the origin was asked for news, and refused');
   assert.deepEqual(site.differences(await visitor.take(urls), front.url), [], 'when the password is another');
 
   await front.stop();

@@ -34,7 +34,7 @@ const cases = [
 
 story('with clean URLs a page cannot tell Peerage from the origin', async (stage, kind) => {
   const files = { 'index.html': html('Home'), 'lab.html': html('Lab', '', ''), '404.html': page('nothing'), 'favicon.ico': '' };
-  const config = "[site]\nclean_urls = true\n[ignore_query]\ninclude = ['*.html']\n";
+  const config = "[share]\ninclude = ['**', '**/*.html']\n[site]\nclean_urls = true\n[ignore_query]\ninclude = ['*.html']\n";
   const site = await stage.site({ ...files, ...siteOf(cases) }, { config });
   const origin = await stage.serve(site, { args: ['--clean-urls'] });
   // A document that is as new as that can't be told from one that has no date.
@@ -66,6 +66,7 @@ story('with clean URLs a page cannot tell Peerage from the origin', async (stage
     found.push(...compare({ state, kind, direct, behind, everywhere: EVERYWHERE }));
     asked[state] = front.requests(`/${folderOf(cases[0])}/about`);
   }
+  assert.ok((await taker.stats()).bytes.peer > 0, 'the neighbour gives pages');
   assert.ok(found.length === 0, readable(found));
   assert.deepEqual(asked, { cold: 1, warm: 1, woken: 1, peer: 1, offline: 1 }, 'the page is asked for by its clean URL, and once');
 });

@@ -123,6 +123,9 @@ function inOrder(cases) {
 async function runOne(visitor, base, one, extra, run = one.run) {
   const from = visitor.log.length;
   const started = performance.now();
+  // Of each browser, whose stories are of one process.
+  one.expected ??= {};
+  const first = one.expected[visitor.kind] === undefined;
   // Text for the debugger's door, not for `eval`: a document's own policy has no say in it.
   const folder = JSON.stringify(`/${folderOf(one)}/`);
   const seen = await within(30_000, folderOf(one), visitor.page.evaluate(`(async () => {
@@ -133,24 +136,26 @@ async function runOne(visitor, base, one, extra, run = one.run) {
     } catch (error) {
       seen.value = { threw: String(error?.stack ?? error) };
     }
-    seen.resources = await window.lab.resources(${folder}, { from, count: ${one.entries ?? 0} });
+    // The first time nobody knows how many there will be.
+    await new Promise(resolve => { setTimeout(resolve, ${first ? 30 : 0}); });
+    seen.resources = await window.lab.resources(${folder}, { from, count: ${one.expected[visitor.kind]?.entries ?? 0} });
     window.lab.clear();
     // What the case leaves for the console comes before what the next one does.
-    await new Promise(resolve => { setTimeout(resolve, ${one.entries === undefined ? 30 : 0}); });
-    if (${one.entries === undefined}) seen.resources = await window.lab.resources(${folder}, { from });
+    await new Promise(resolve => { setTimeout(resolve); });
     return seen;
   })()`)).catch(error => ({ value: { threw: error.message }, resources: {} }));
-  one.entries ??= Object.keys(seen.resources).length;
+  if (first) one.expected[visitor.kind] = { entries: Object.keys(seen.resources).length };
   if (process.env.PEERAGE_VERBOSE) console.error(`${Math.round(performance.now() - started)} ms ${folderOf(one)}`);
   return { ...seen, console: await settled(visitor, from, one) };
 }
 
 /** Lines of the console come when they come: as many as the first observation of a case had are waited for, a quarter of a second at most. */
 async function settled(visitor, from, one) {
-  one.lines ??= consoleSince(visitor, from).length;
+  const expected = one.expected[visitor.kind];
+  expected.lines ??= consoleSince(visitor, from).length;
   for (let tries = 0; tries < 5; tries++) {
     const lines = consoleSince(visitor, from);
-    if (lines.length >= one.lines) return lines;
+    if (lines.length >= expected.lines) return lines;
     await pause(50);
   }
   return consoleSince(visitor, from);
