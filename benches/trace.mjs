@@ -1,50 +1,77 @@
-// Where the time of one thing goes, in Chromium: the browser's own trace of it, for each of the cases that a bench compares.
-// Printed are each thread's tasks in the time between beginning and end, what their events take without those inside of
-// them, and, with `--events`, what the worker's thread did, in its order. The last pass's traces are left in a folder, for
-// Perfetto or the browser's own tools.
-// usage: node benches/trace.mjs --what=large|wake|fetch|first-visit [--only=NAME,NAME] [--runs=5] [--events] [--to=FOLDER]
+// Where the time of one thing goes: the browser's own trace of it, for each of the cases that a bench compares. Of Chromium
+// are printed each thread's tasks in the time between beginning and end, what their events take without those inside of
+// them, and, with `--events`, what the worker's thread did, in its order; of Firefox each thread's processor time, by samples
+// of its profiler. The last pass's traces are left in a folder, for Perfetto, profiler.firefox.com or the browser's own tools.
+// usage: node benches/trace.mjs --what=all|page|big|unlisted|large|wake|fetch|first-visit [--browser=chromium|firefox]
+//        [--only=NAME,NAME] [--runs=5] [--events] [--to=FOLDER]
 import { mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { cases, HUGE, inPage, names, opened } from './cached.mjs';
+import { eventsOfProfile, startProfiler, stopProfiler } from './gecko.mjs';
 import { option, rotated, round, RUNS } from './measure.mjs';
 import { serve } from './server.mjs';
 import { visitedSites } from './visited.mjs';
 import { launch, stopServiceWorkers } from '../tests/browser/lib/browsers.mjs';
 import { within } from '../tests/browser/lib/wait.mjs';
 
-const WHAT = option('what', 'wake'), TO = option('to', 'trace');
+const WHAT = option('what', 'wake'), TO = option('to', 'trace'), KIND = option('browser', 'chromium');
 const CATEGORIES = ['toplevel', 'blink.user_timing', 'devtools.timeline', 'v8', 'v8.wasm', 'disabled-by-default-v8.compile', 'ServiceWorker', 'CacheStorage', 'loading', 'disk_cache', 'disabled-by-default-devtools.timeline'];
 
+/** Runs one of `inPage`: `{from, ms, value}`, `from` being the epoch's time in ms. */
+const timed = (tab, name, ...args) => tab.evaluate(`(async () => {
+  const run = ({ ${inPage[name]} }).${name};
+  const from = performance.timeOrigin + performance.now();
+  const value = await run(...${JSON.stringify(args)});
+  return { from, ms: performance.timeOrigin + performance.now() - from, value };
+})()`);
+const navigation = (tab, end) => tab.evaluate(end => ({ from: performance.timeOrigin, ms: performance.getEntriesByType('navigation')[0][end] }), end);
+
 /**
- * What is traced: `run(tab, url)`, which returns its length in ms, from the request for `begins` on, or from the navigation.
- * Where a worker is asked it is stopped before: a thread that ran before is not in the trace.
+ * What is traced: `run(tab, url)`, which returns its length in ms and the epoch's time of its beginning: the request for
+ * `begins`, or the navigation. Where `cold` the worker is stopped before, and in Chromium a thread that ran before is not in
+ * the trace.
  */
 const SCENARIOS = {
+  all: { about: '200 files of 10 KiB at once', start: 'empty.html', begins: names[0], run: tab => timed(tab, 'all', names) },
+  page: {
+    about: 'a page with 200 scripts, to load', start: 'empty.html',
+    run: async (tab, url, query) => {
+      await tab.goto(`${url}index.html${query}`);
+      await tab.evaluate(inPage.loaded);
+      return navigation(tab, 'loadEventEnd');
+    },
+  },
+  big: { about: 'a file of 5 MiB', start: 'empty.html', begins: 'big.bin', run: tab => timed(tab, 'sequence', ['big.bin']) },
+  unlisted: {
+    about: '20 unlisted GETs, one after the other', start: 'empty.html', begins: 'api/0',
+    run: tab => timed(tab, 'sequence', Array.from({ length: 20 }, (_, i) => `api/${i}`)),
+  },
   large: {
-    about: 'the first byte of 64 MiB', start: 'empty.html', begins: 'huge.bin',
+    about: 'the first byte of 64 MiB', start: 'empty.html', begins: 'huge.bin', cold: true,
     run: async tab => {
       await tab.evaluate(inPage.sequence, names.slice(0, 20));
       await pause(2000);
-      return (await tab.evaluate(inPage.stream, 'huge.bin', HUGE)).first;
+      const { from, value } = await timed(tab, 'stream', 'huge.bin', HUGE);
+      return { from, ms: value.first };
     },
   },
   fetch: {
-    about: 'the first fetch after the worker was stopped', start: 'empty.html', begins: names[0],
-    run: async tab => (await tab.evaluate(inPage.sequence, names.slice(0, 1)))[0],
+    about: 'the first fetch after the worker was stopped', start: 'empty.html', begins: names[0], cold: true,
+    run: tab => timed(tab, 'sequence', names.slice(0, 1)),
   },
   wake: {
-    about: 'the document of a navigation after the worker was stopped', start: 'empty.html',
+    about: 'the document of a navigation after the worker was stopped', start: 'empty.html', cold: true,
     run: async (tab, url) => {
       await tab.goto(`${url}empty.html`);
-      return tab.evaluate(() => performance.getEntriesByType('navigation')[0].responseEnd);
+      return navigation(tab, 'responseEnd');
     },
   },
   'first-visit': {
     about: 'a first visit, to load', start: null,
     run: async (tab, url) => {
       await tab.goto(url, { waitUntil: 'load' });
-      return tab.evaluate(() => performance.getEntriesByType('navigation')[0].loadEventEnd);
+      return navigation(tab, 'loadEventEnd');
     },
   },
 };
@@ -86,15 +113,22 @@ function label(name, args = {}) {
 }
 
 /** Records one pass: how long it took, and its events within that time. */
-async function record(tab, url, running) {
-  if (WHAT === 'fetch') {
+async function record(tab, url, running, query) {
+  if (scenario.start !== null && WHAT !== 'large') {
     // What a worker remembers of a page is written down a second later.
     for (let i = 0; i < 2; i++) await tab.evaluate(inPage.sequence, names.slice(0, 20));
     await pause(2500);
   }
-  if (scenario.start !== null) await stopServiceWorkers(running, tab);
+  if (scenario.cold) await stopServiceWorkers(running, tab);
+  else if (scenario.start !== null) await tab.evaluate(inPage.sequence, names);
+  if (KIND === 'firefox') {
+    await startProfiler(running);
+    const { from, ms } = await within(60_000, 'a pass', scenario.run(tab, url, query));
+    const raw = await stopProfiler(running);
+    return { ms, raw, events: eventsOfProfile(raw, from, ms) };
+  }
   await tab.tracing.start({ categories: CATEGORIES });
-  const ms = await within(60_000, 'a pass', scenario.run(tab, url));
+  const { ms } = await within(60_000, 'a pass', scenario.run(tab, url, query));
   const raw = Buffer.from(await tab.tracing.stop());
   const { traceEvents: trace } = JSON.parse(raw);
   // It begins with the page's own fetch, or with the navigation.
@@ -141,8 +175,8 @@ function print(name, passes) {
 const wanted = option('only', '').split(',').filter(name => name !== '');
 const all = scenario.start === null
   ? Object.entries(await visitedSites()).map(([name, folder]) => ({ name, folder })).filter(({ name }) => wanted.length === 0 || wanted.includes(name))
-  : (await cases(wanted)).filter(({ worker }) => worker || WHAT === 'large');
-const running = await (scenario.start === null ? launch('chromium') : opened('chromium', all));
+  : (await cases(wanted)).filter(({ worker }) => worker || !scenario.cold || WHAT === 'large');
+const running = await (scenario.start === null ? launch(KIND, { prefs: { 'privacy.reduceTimerPrecision': false } }) : opened(KIND, all));
 for (const one of all) {
   one.server ??= await serve(one.folder);
   one.passes = [];
@@ -151,13 +185,14 @@ for (let run = -1; run < RUNS; run++) {
   for (const { name, server, passes, worker } of rotated(all, run + 1)) {
     const context = scenario.start === null ? await running.browser.createBrowserContext() : running.context;
     const tab = await context.newPage();
-    if (scenario.start !== null) await tab.goto(`${server.url}${scenario.start}${worker ? '' : '?plain'}`);
-    const pass = await record(tab, server.url, running);
+    const query = worker ? '' : '?plain';
+    if (scenario.start !== null) await tab.goto(`${server.url}${scenario.start}${query}`);
+    const pass = await record(tab, server.url, running, query);
     // The first round only warms up.
     if (run >= 0) passes.push(pass);
     if (run === RUNS - 1) {
       mkdirSync(TO, { recursive: true });
-      writeFileSync(path.join(TO, `${WHAT}-${name.replaceAll(/[^\w]+/g, '-')}.json`), pass.raw);
+      writeFileSync(path.join(TO, `${KIND}-${WHAT}-${name.replaceAll(/[^\w]+/g, '-')}.json`), pass.raw);
     }
     await tab.close();
     if (scenario.start === null) await context.close();

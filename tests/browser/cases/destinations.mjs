@@ -187,7 +187,7 @@ export default [
   },
   { name: 'image that is not there', needs: 'network', run: (lab, base) => lab.element('img', { src: `${base}missing.png` }) },
   {
-    name: 'srcset and picture', files: base => ({ 'one.png': png(10, 10, [1, 1, 1], base), 'two.png': png(20, 20, [2, 2, 2], base), 'wide.png': png(30, 10, [3, 3, 3], base) }),
+    name: 'srcset and picture', differs: { resources: { reason: 'Firefox may have shown what `src` names, and be done, before it looks at the sources', kinds: ['firefox'], sometimes: true } }, files: base => ({ 'one.png': png(10, 10, [1, 1, 1], base), 'two.png': png(20, 20, [2, 2, 2], base), 'wide.png': png(30, 10, [3, 3, 3], base) }),
     run: async (lab, base) => {
       const picture = document.createElement('picture');
       picture.innerHTML = `<source srcset="${base}wide.png" media="(min-width: 1px)" type="image/png">`;

@@ -105,6 +105,7 @@ export async function observe(visitor, base, cases, extra = {}, before = () => {
   await visitor.goto(lab);
   await visitor.page.evaluate(defineLab);
   for (const one of inOrder(cases)) {
+    if (one.page !== undefined) await lateResources(visitor, seen);
     await before();
     const run = one.page === undefined ? runOne : openOne;
     let observed = await run(visitor, base, one, extra);
@@ -112,7 +113,26 @@ export async function observe(visitor, base, cases, extra = {}, before = () => {
     if (visitor.kind === 'firefox' && /nested/.test(one.name) && observed.value?.timedOut !== undefined) observed = await run(visitor, base, one, extra);
     seen.set(one, observed);
   }
+  await lateResources(visitor, seen);
   return new Map(cases.map(one => [one, normal(seen.get(one), base)]));
+}
+
+/**
+ * Looks once more, before the lab's document goes, at which files it has a `PerformanceResourceTiming` of: an entry of a
+ * case may come after the case has ended, from the origin as from the worker.
+ */
+async function lateResources(visitor, seen) {
+  const open = [...seen].filter(([, { from }]) => from !== undefined);
+  if (open.length === 0) return;
+  const folders = JSON.stringify(open.map(([one, { from }]) => [`/${folderOf(one)}/`, from]));
+  const late = await visitor.page.evaluate(`(async () => {
+    await window.lab.pause(250);
+    return Promise.all(${folders}.map(([folder, from]) => window.lab.resources(folder, { from })));
+  })()`);
+  for (const [at, [, observed]] of open.entries()) {
+    observed.resources = late[at];
+    delete observed.from;
+  }
 }
 
 /** As they are run: first those of the lab's page, then those with a document of their own. */
@@ -130,14 +150,14 @@ async function runOne(visitor, base, one, extra, run = one.run) {
   const folder = JSON.stringify(`/${folderOf(one)}/`);
   const seen = await within(30_000, folderOf(one), visitor.page.evaluate(`(async () => {
     const from = ${one.page === undefined} ? performance.now() : 0;
-    const seen = {};
+    const seen = ${one.page === undefined} ? { from } : {};
     try {
       seen.value = await window.lab.within(20_000, (${run})(window.lab, ${folder}, ${JSON.stringify(extra)}));
     } catch (error) {
       seen.value = { threw: String(error?.stack ?? error) };
     }
-    // The first time nobody knows how many there will be.
-    await new Promise(resolve => { setTimeout(resolve, ${first ? 30 : 0}); });
+    // The first time nobody knows how many there will be; the lab's own document is asked again at the end of the round.
+    await new Promise(resolve => { setTimeout(resolve, ${first && one.page !== undefined ? 150 : 0}); });
     seen.resources = await window.lab.resources(${folder}, { from, count: ${one.expected[visitor.kind]?.entries ?? 0} });
     window.lab.clear();
     // What the case leaves for the console comes before what the next one does.
