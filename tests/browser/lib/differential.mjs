@@ -156,6 +156,11 @@ async function runOne(visitor, base, one, extra, run = one.run) {
     } catch (error) {
       seen.value = { threw: String(error?.stack ?? error) };
     }
+    // Where a case hung that is about media: nothing else tells.
+    if (seen.value?.timedOut !== undefined) {
+      seen.value.media = [...document.querySelectorAll('audio, video')].map(({ readyState, networkState, seeking, paused, ended, currentTime, buffered }) => (
+        { readyState, networkState, seeking, paused, ended, currentTime, buffered: Array.from(buffered, (_, at) => [buffered.start(at), buffered.end(at)]) }));
+    }
     // The first time nobody knows how many there will be; the lab's own document is asked again at the end of the round.
     await new Promise(resolve => { setTimeout(resolve, ${first && one.page !== undefined ? 150 : 0}); });
     seen.resources = await window.lab.resources(${folder}, { from, count: ${one.expected[visitor.kind]?.entries ?? 0} });
@@ -298,8 +303,8 @@ export function readable(found) {
     return text.length > 300 ? `${text.slice(0, 300)}…` : text;
   };
   // Where one answered and the other failed, no other field tells more.
-  const failed = new Set(found.filter(one => /^value\.(error|threw|timedOut|status)$/.test(one.field)).map(one => `${one.case} ${one.state}`));
-  const worth = found.filter(one => !failed.has(`${one.case} ${one.state}`) || /^value\.(error|threw|timedOut|status)$|^console/.test(one.field));
+  const failed = new Set(found.filter(one => /^value\.(error|threw|timedOut|status|media\..*)$/.test(one.field)).map(one => `${one.case} ${one.state}`));
+  const worth = found.filter(one => !failed.has(`${one.case} ${one.state}`) || /^value\.(error|threw|timedOut|status|media\..*)$|^console/.test(one.field));
   const states = new Map();
   for (const { case: name, state, field, direct, behind } of worth) {
     const what = `${name}\n${field}\n  direct ${cut(direct)}\n  behind ${cut(behind)}`;
