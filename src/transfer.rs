@@ -10,7 +10,8 @@
 //!   otherwise          Fetch     a run of consecutive pieces: the whole file by plain GET, less by Range
 //! ```
 //!
-//! What is in time is said by [`Paths`]. For pieces that nobody waits for, any time is.
+//! What is in time is said by [`Paths`]. For pieces that nobody waits for, any time is. A reader that seeks far past where a
+//! run is gets a run of its own, which the earlier one then goes no further than: it waits for no other reader.
 //!
 //! What was fetched is stored in spans of a few megabytes (see [`crate::store`]) and let go when no reader needs it, so
 //! memory is bounded by the window however large the file and however slow the reader. Bodies are of any type `B`: in a
@@ -37,7 +38,7 @@ use crate::verify::Verified;
 
 pub use self::doors::{Expected, Fault, Input, Output, ReaderId, RunId, Source, Via};
 pub use self::paths::Paths;
-use self::reader::{Hurry, Reader};
+use self::reader::{Hurry, Reader, ahead};
 use self::slot::{Slot, spans};
 
 /// How far ahead of a reader pieces are obtained, in bytes: enough to keep several neighbours busy.
@@ -45,6 +46,8 @@ const WINDOW: u64 = 8 << 20;
 /// How much of what is longer than the window the store is asked for at first, in bytes: what is read beside a reader's first
 /// piece delays it.
 const FIRST: u64 = 1 << 20;
+/// A run this many bytes before what a reader waits for brings it about as soon as a run of its own would.
+const NEAR: u64 = 512 << 10;
 /// A piece that came so many milliseconds ago is stored with the next that comes, though its segment is not whole, where peers
 /// may have it.
 const SLOW_MS: u64 = 500;
@@ -69,11 +72,37 @@ impl Hedge {
 #[derive(Debug)]
 struct Run {
     id: RunId,
+    /// Who needed it. Others may read what it brings.
+    reader: ReaderId,
     pieces: Range<usize>,
     next: usize,
+    /// Another run brings what is after `pieces`: it is stopped there.
+    cut: bool,
+    via: Via,
     asked: Millis,
     /// When it is late against what was predicted of the origin.
     late: Millis,
+}
+
+impl Run {
+    /// Pieces that it will bring soon.
+    fn near(&self, pieces: &[Piece]) -> Range<usize> {
+        ahead(pieces, self.next..self.pieces.end, NEAR)
+    }
+
+    /// Whether a reader for whom it was started had better wait for it, or for its end.
+    fn serves(&self, reader: ReaderId, window: &Range<usize>) -> bool {
+        self.reader == reader && (window.contains(&self.next) || self.next == self.pieces.end)
+    }
+}
+
+/// A piece that a reader misses.
+struct Miss {
+    reader: ReaderId,
+    /// Where the reader is.
+    from: usize,
+    at: usize,
+    end: usize,
 }
 
 /// The machine. One for each file that is being read.
@@ -84,8 +113,8 @@ pub struct Transfer<B> {
     slots: Vec<Slot<B>>,
     spans: Vec<Range<usize>>,
     readers: Map<ReaderId, Reader>,
-    run: Option<Run>,
-    runs: RunId,
+    runs: Vec<Run>,
+    last_run: RunId,
     via: Via,
     fault: Option<Fault>,
     mesh: bool,
@@ -115,8 +144,8 @@ impl<B: Clone> Transfer<B> {
             share,
             pieces,
             readers: Map::default(),
-            run: None,
-            runs: 0,
+            runs: Vec::new(),
+            last_run: 0,
             via: Via::Plain,
             fault: None,
             mesh,
@@ -177,7 +206,9 @@ impl<B: Clone> Transfer<B> {
                 }
             }
             Input::Fetched(run, at, body) => {
-                if self.run.as_ref().is_some_and(|r| r.id == run) {
+                let run = self.runs.iter_mut().find(|r| r.id == run && r.pieces.contains(&at));
+                if let Some(run) = run {
+                    run.next = at + 1;
                     paths.origin_reached();
                     paths.settled(self.bytes(at..at + 1));
                     self.resorted = false;
@@ -204,7 +235,8 @@ impl<B: Clone> Transfer<B> {
 
     /// Whether a run should read on: back-pressure from the readers to the origin.
     pub fn may_fetch(&self, run: RunId) -> bool {
-        self.run.as_ref().is_some_and(|r| r.id == run && self.wanted(r.next))
+        let run = self.runs.iter().find(|r| r.id == run);
+        run.is_some_and(|run| run.near(&self.pieces).any(|at| self.wanted(at)))
     }
 
     /// Whether nothing is left to do: no reader, nothing on its way to the store.
@@ -247,9 +279,6 @@ impl<B: Clone> Transfer<B> {
     }
 
     fn arrived(&mut self, at: usize, source: Source, body: Verified<B>, now: Millis) {
-        if let Some(run) = self.run.as_mut().filter(|run| source == Source::Origin && run.pieces.contains(&at)) {
-            run.next = at + 1;
-        }
         let Some(slot) = self.slots.get_mut(at) else { return };
         let was_asked = std::mem::take(&mut slot.asked);
         slot.fetching = slot.fetching && source != Source::Origin;
@@ -273,9 +302,14 @@ impl<B: Clone> Transfer<B> {
     }
 
     fn ended(&mut self, id: RunId, end: Result<(), Fault>, now: Millis, paths: &mut Paths) {
-        let Some(run) = self.run.take_if(|run| run.id == id) else { return };
-        self.forget(&run, paths);
+        let Some(at) = self.runs.iter().position(|run| run.id == id) else { return };
+        let run = self.runs.remove(at);
+        self.forget(run.next..run.pieces.end, paths);
         let Err(fault) = end else { return };
+        if run.via != self.via {
+            // Another run has found out before.
+            return;
+        }
         if fault == Fault::Unreachable {
             paths.origin_lost(now);
             if !std::mem::replace(&mut self.resorted, true) && self.ask_again() {
@@ -306,12 +340,12 @@ impl<B: Clone> Transfer<B> {
         found && self.share && self.mesh
     }
 
-    /// A run is over, and what was left of it with it.
-    fn forget(&mut self, run: &Run, paths: &mut Paths) {
-        for slot in &mut self.slots[run.pieces.clone()] {
+    /// A run won't bring what was left of it.
+    fn forget(&mut self, left: Range<usize>, paths: &mut Paths) {
+        for slot in &mut self.slots[left.clone()] {
             slot.fetching = false;
         }
-        paths.settled(self.bytes(run.next..run.pieces.end));
+        paths.settled(self.bytes(left));
     }
 
     fn plan(&mut self, now: Millis, paths: &mut Paths) {
@@ -320,7 +354,7 @@ impl<B: Clone> Transfer<B> {
         self.rescue(now, paths);
         self.obtain(now, paths);
         self.fail();
-        self.drop_run(paths);
+        self.drop_runs(paths);
         self.store(now);
         self.release();
         let owed = || self.slots.iter().filter(|slot| slot.is_owed());
@@ -329,7 +363,7 @@ impl<B: Clone> Transfer<B> {
         }
         let late = owed().filter(|slot| !slot.fetching).map(|slot| slot.late).min();
         let late = late.map(|late| if late <= now { hedges::next_step(late, now) } else { late });
-        let late = late.into_iter().chain(self.run.as_ref().map(|run| run.late)).filter(|&late| late != NEVER).min();
+        let late = late.into_iter().chain(self.runs.iter().map(|run| run.late)).filter(|&late| late != NEVER).min();
         self.due = self.waiting.map(|since| paths.hedges.due(since, now)).into_iter().chain(late).min();
     }
 
@@ -379,22 +413,26 @@ impl<B: Clone> Transfer<B> {
     /// Where the origin is late, the mesh may bring what it was not given the time for.
     fn rescue(&mut self, now: Millis, paths: &mut Paths) {
         let can_ask = self.share && self.mesh;
-        let Some(run) = self.run.as_mut().filter(|run| run.late <= now) else { return };
-        run.late = NEVER;
-        let (came, next, asked) = (run.pieces.start..run.next, run.next, run.asked);
-        let came = self.bytes(came);
-        if came >= WINDOW || !self.wanted(next) {
-            // It waits, or has waited, for its reader: that says nothing of the origin.
-            return;
-        }
-        paths.origin_late(came, now.since(asked), now);
-        let Some(run) = &self.run else { return };
-        let slots = self.slots[run.next..run.pieces.end].iter_mut().zip(run.next..);
         let mut ask = Vec::new();
-        for (slot, at) in slots.filter(|(slot, _)| can_ask && slot.limited && slot.refused && slot.body.is_none()) {
-            (slot.asked, slot.refused, slot.limited) = (true, false, false);
-            slot.late = NEVER;
-            ask.push((at, u32::MAX));
+        for n in 0..self.runs.len() {
+            let run = &mut self.runs[n];
+            if run.late > now {
+                continue;
+            }
+            run.late = NEVER;
+            let (came, left, asked) = (run.pieces.start..run.next, run.next..run.pieces.end, run.asked);
+            let came = self.bytes(came);
+            if came >= WINDOW || !self.wanted(left.start) {
+                // It waits, or has waited, for its reader: that says nothing of the origin.
+                continue;
+            }
+            paths.origin_late(came, now.since(asked), now);
+            let slots = self.slots[left.clone()].iter_mut().zip(left);
+            for (slot, at) in slots.filter(|(slot, _)| can_ask && slot.limited && slot.refused && slot.body.is_none()) {
+                (slot.asked, slot.refused, slot.limited) = (true, false, false);
+                slot.late = NEVER;
+                ask.push((at, u32::MAX));
+            }
         }
         if !ask.is_empty() {
             self.ask(Priority::Page, ask, now);
@@ -414,15 +452,22 @@ impl<B: Clone> Transfer<B> {
         let late = self.slots.iter().filter(|slot| slot.is_owed() && slot.late <= now).map(|slot| slot.late).min();
         self.overdue = late.map_or(0, |_| self.overdue);
         let overdue = late.map_or(0, |late| hedges::room(now.since(late)).saturating_sub(self.overdue));
-        let hedge = Hedge { room: stalled.max(overdue), stalled: stalled > 0, now };
+        let mut hedge = Hedge { room: stalled.max(overdue), stalled: stalled > 0, now };
         let (mut ask, mut ask_later) = (Vec::new(), Vec::new());
-        let mut missing: Option<(usize, usize)> = None;
+        let mut misses = Vec::new();
         let mut bytes = 0;
-        let windows = self.readers.values().map(|r| (self.window(r), self.first(r), r.end, r.hurry));
-        for (window, first, end, hurry) in windows.collect::<Vec<_>>() {
+        let windows = self.readers.iter().map(|(&id, r)| (id, self.window(r), self.first(r), r.end, r.hurry));
+        for (reader, window, first, end, hurry) in windows.collect::<Vec<_>>() {
             let is_page = hurry == Hurry::Page;
+            let from = window.start;
+            let may_start = self.fault.is_none() && !self.runs.iter().any(|run| run.serves(reader, &window));
+            let mut missing = None;
             for at in window {
+                let is_far = self.far(at, from).is_some();
                 let slot = &mut self.slots[at];
+                if is_far && slot.body.is_none() {
+                    missing = missing.or(Some(at));
+                }
                 if !slot.is_idle() {
                     continue;
                 }
@@ -434,7 +479,7 @@ impl<B: Clone> Transfer<B> {
                     self.out.push_back(Output::Read(at));
                 } else if slot.asked && (slot.page || !is_page) {
                     if hedge.covers(slot) && hurry != Hurry::Ahead {
-                        missing = missing.or(Some((at, end)));
+                        missing = missing.or(Some(at));
                     }
                 } else if self.share && self.mesh && !slot.refused {
                     (slot.asked, slot.page) = (true, is_page);
@@ -449,25 +494,44 @@ impl<B: Clone> Transfer<B> {
                         ask_later.push((at, u32::MAX));
                     }
                 } else if hurry != Hurry::Ahead {
-                    missing = missing.or(Some((at, end)));
+                    missing = missing.or(Some(at));
                 }
             }
+            let missing = missing.filter(|_| may_start && hurry != Hurry::Ahead);
+            misses.extend(missing.map(|at| Miss { reader, from, at, end }));
         }
         for (priority, list) in [(Priority::Page, ask), (Priority::Background, ask_later)] {
             if !list.is_empty() {
                 self.ask(priority, list, now);
             }
         }
-        if let Some((from, end)) = missing.filter(|_| self.run.is_none() && self.fault.is_none()) {
-            let hedged = self.fetch(from, end, &hedge, paths);
-            paths.hedges.spend(hedged);
-            self.overdue += hedged;
+        for miss in misses {
+            if self.may_start(&miss, &hedge, paths) {
+                let hedged = self.fetch(&miss, &hedge, paths);
+                paths.hedges.spend(hedged);
+                self.overdue += hedged;
+                hedge.room = hedge.room.saturating_sub(hedged);
+            }
         }
     }
 
-    /// Starts a run from `from`: to the next piece that comes from elsewhere, or as far as the reader goes; of what the
+    /// Whether a miss is still one after those before it. A run that would come to it too late ends there.
+    fn may_start(&mut self, miss: &Miss, hedge: &Hedge, paths: &mut Paths) -> bool {
+        let at = miss.at;
+        if let Some(n) = self.far(at, miss.from) {
+            let run = &mut self.runs[n];
+            let rest = at..std::mem::replace(&mut run.pieces.end, at);
+            run.cut = true;
+            self.forget(rest, paths);
+            self.drop_runs(paths);
+        }
+        let slot = &self.slots[at];
+        slot.is_idle() && (!slot.asked || hedge.covers(slot))
+    }
+
+    /// Starts a run from what is missed: to the next piece that comes from elsewhere, or as far as the reader goes; of what the
     /// mesh owes, as much as is hedged (the last piece whole). Returns how much of it the mesh owes.
-    fn fetch(&mut self, from: usize, end: usize, hedge: &Hedge, paths: &mut Paths) -> u64 {
+    fn fetch(&mut self, &Miss { reader, at: from, end, .. }: &Miss, hedge: &Hedge, paths: &mut Paths) -> u64 {
         let mut hedged = 0;
         let mut to = from;
         while to < end {
@@ -483,10 +547,12 @@ impl<B: Clone> Transfer<B> {
         for slot in &mut self.slots[from..to] {
             slot.fetching = true;
         }
-        self.runs += 1;
+        let is_beside = !self.runs.is_empty();
+        self.last_run += 1;
+        let (id, via, next) = (self.last_run, self.via, from);
         let late = paths.late(paths.origin_ms(self.bytes(from..to).min(WINDOW), hedge.now), hedge.now);
-        self.run = Some(Run { id: self.runs, pieces: from..to, next: from, asked: hedge.now, late });
-        self.out.push_back(Output::Fetch { run: self.runs, pieces: from..to, via: self.via });
+        self.runs.push(Run { id, reader, pieces: from..to, next, cut: false, via, asked: hedge.now, late });
+        self.out.push_back(Output::Fetch { run: id, pieces: from..to, via, is_beside });
         paths.asked(self.bytes(from..to));
         hedged
     }
@@ -509,14 +575,16 @@ impl<B: Clone> Transfer<B> {
         }
     }
 
-    fn drop_run(&mut self, paths: &mut Paths) {
-        let wants = |r: &Reader, at: usize| r.hurry != Hurry::Ahead && r.next <= at && at < r.end;
-        let wanted = |at: usize| self.readers.values().any(|r| wants(r, at));
-        if self.run.as_ref().is_some_and(|run| !(run.next..run.pieces.end).any(wanted))
-            && let Some(run) = self.run.take_if(|run| run.next < run.pieces.end)
-        {
-            self.forget(&run, paths);
-            self.out.push_back(Output::Stop(run.id));
+    fn drop_runs(&mut self, paths: &mut Paths) {
+        for n in (0..self.runs.len()).rev() {
+            let run = &self.runs[n];
+            let wants = |r: &Reader| r.hurry != Hurry::Ahead && r.next < run.pieces.end && run.next < r.end;
+            let is_through = run.next == run.pieces.end;
+            if if is_through { run.cut } else { !self.readers.values().any(wants) } {
+                let run = self.runs.remove(n);
+                self.forget(run.next..run.pieces.end, paths);
+                self.out.push_back(Output::Stop(run.id));
+            }
         }
         if self.readers.is_empty() {
             let asked: Vec<_> = (0..self.slots.len()).filter(|&at| self.slots[at].asked).collect();
@@ -565,6 +633,14 @@ impl<B: Clone> Transfer<B> {
                 slot.body = None;
             }
         }
+    }
+
+    /// The run that is to bring a piece, where a reader that is at `from` had better not wait for it.
+    fn far(&self, at: usize, from: usize) -> Option<usize> {
+        self.runs.iter().position(|run| {
+            let is_its = (run.next..run.pieces.end).contains(&at);
+            is_its && run.next < from && !run.near(&self.pieces).contains(&from)
+        })
     }
 
     fn wanted(&self, at: usize) -> bool {

@@ -104,6 +104,9 @@ pub enum Output<B> {
         pieces: Range<usize>,
         /// By which URL.
         via: Via,
+        /// Another run of the file is under way. A browser's HTTP cache lets the second request of a URL wait for the
+        /// first, so it must be passed by.
+        is_beside: bool,
     },
     /// A run is no longer wanted.
     Stop(RunId),

@@ -17,14 +17,19 @@ pub(super) struct Reader {
 impl Reader {
     /// Its next pieces, until they have this many bytes.
     pub(super) fn ahead(&self, pieces: &[Piece], most: u64) -> Range<usize> {
-        let mut bytes = 0;
-        let ahead = pieces[self.next..self.end].iter().take_while(|piece| {
-            let within = bytes < most;
-            bytes += u64::from(piece.len);
-            within
-        });
-        self.next..self.next + ahead.count()
+        ahead(pieces, self.next..self.end, most)
     }
+}
+
+/// The first of a span of pieces, until they have this many bytes.
+pub(super) fn ahead(pieces: &[Piece], span: Range<usize>, most: u64) -> Range<usize> {
+    let mut bytes = 0;
+    let ahead = pieces[span.clone()].iter().take_while(|piece| {
+        let within = bytes < most;
+        bytes += u64::from(piece.len);
+        within
+    });
+    span.start..span.start + ahead.count()
 }
 
 /// Who waits for what a reader reads.

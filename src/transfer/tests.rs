@@ -2,6 +2,7 @@ use super::hedges::{HEDGE_STEP_MS, STALL_MS};
 use super::*;
 use crate::digest::Digest;
 use crate::manifest::Mode;
+use crate::rng::Rng;
 use crate::verify;
 
 /// A transfer, its outputs, and the clock.
@@ -59,7 +60,9 @@ impl Rig {
                     )
                 }
                 Output::Cancel(list) => format!("cancel {list:?}"),
-                Output::Fetch { run, pieces, via } => format!("fetch {run} {pieces:?} {via:?}"),
+                Output::Fetch { run, pieces, via, is_beside } => {
+                    format!("fetch {run} {pieces:?} {via:?}{}", if is_beside { " beside" } else { "" })
+                }
                 Output::Stop(run) => format!("stop {run}"),
                 Output::Emit(reader, at, source, bytes) => {
                     assert_eq!(*bytes, body(at));
@@ -447,6 +450,182 @@ fn an_aborted_request_stops_its_fetch_and_keeps_what_came() {
 }
 
 #[test]
+fn who_seeks_far_ahead_of_a_run_gets_one_of_its_own() {
+    let mut rig = Rig::new(20, true, false, &[]);
+    assert_eq!(rig.open(1, 0..20), ["fetch 1 0..20 Plain"]);
+    rig.fetched(1, 0);
+    assert_eq!(rig.open(2, 18..20), ["fetch 2 18..20 Plain beside"]);
+    assert!(rig.transfer.may_fetch(1) && rig.transfer.may_fetch(2));
+    assert_eq!(rig.fetched(2, 18), ["emit 2 18 Origin"]);
+    assert_eq!(rig.fetched(2, 19), ["emit 2 19 Origin", "finished 2"]);
+    rig.put(Input::Ended(2, Ok(())));
+    for at in 1..17 {
+        assert_eq!(rig.fetched(1, at)[0], format!("emit 1 {at} Origin"));
+    }
+    // What comes after it is here.
+    let last = rig.fetched(1, 17);
+    assert_eq!(last[..5], ["emit 1 17 Origin", "emit 1 18 Origin", "emit 1 19 Origin", "finished 1", "stop 1"]);
+}
+
+#[test]
+fn who_seeks_away_from_a_run_does_not_wait_for_it() {
+    // As a media element does: it closes its first request, and has asked for the end before.
+    let mut rig = Rig::new(20, true, false, &[]);
+    rig.open(1, 0..20);
+    rig.fetched(1, 0);
+    rig.put(Input::Open(2, 19..20));
+    assert_eq!(rig.put(Input::Close(1))[0], "stop 1");
+    assert!(rig.transfer.may_fetch(2));
+    let mut rig = Rig::new(20, true, false, &[]);
+    rig.open(1, 0..20);
+    rig.fetched(1, 0);
+    assert_eq!(rig.put(Input::Close(1)), ["stop 1", "store 0+1"]);
+    assert_eq!(rig.open(2, 19..20), ["fetch 2 19..20 Plain"]);
+}
+
+#[test]
+fn a_run_that_is_nearly_there_goes_on() {
+    let mut rig = Rig::new(20, true, false, &[]);
+    rig.open(1, 0..20);
+    rig.fetched(1, 0);
+    assert_eq!(rig.open(2, 2..4), Vec::<String>::new());
+    assert_eq!(rig.put(Input::Close(1)), Vec::<String>::new());
+    assert!(rig.transfer.may_fetch(1), "piece 1 is on the way to piece 2");
+    rig.fetched(1, 1);
+    assert_eq!(rig.fetched(1, 2), ["emit 2 2 Origin"]);
+    assert_eq!(rig.fetched(1, 3)[..3], ["emit 2 3 Origin", "finished 2", "stop 1"]);
+}
+
+#[test]
+fn what_the_mesh_gives_up_does_not_wait_for_a_run_that_waits_for_its_reader() {
+    let window = usize::try_from(WINDOW).unwrap() / LEN;
+    let mut rig = Rig::new(2 * window, true, true, &[]);
+    rig.open(1, 0..2 * window);
+    for at in 1..window {
+        rig.put(Input::Gone(at));
+    }
+    // One run after the other brings all but the first.
+    for (run, at) in (1..).zip(1..window) {
+        rig.fetched(run, at);
+        rig.put(Input::Ended(run, Ok(())));
+    }
+    let then = rig.put(Input::Gone(0));
+    assert!(then[0].starts_with("fetch ") && then[0].contains(" 0..1 "), "{then:?}");
+}
+
+#[test]
+fn a_fault_that_two_runs_have_found_is_one() {
+    let mut rig = Rig::new(20, true, false, &[]);
+    rig.open(1, 0..20);
+    rig.open(2, 18..20);
+    let first = rig.put(Input::Ended(1, Err(Fault::Mismatch)));
+    assert_eq!(first, ["stale", "fetch 3 0..18 Old beside"]);
+    assert_eq!(rig.put(Input::Ended(2, Err(Fault::Mismatch))), ["fetch 4 18..20 Old beside"]);
+}
+
+#[test]
+fn whatever_comes_in_whatever_order_every_reader_gets_all_it_asked_for() {
+    for seed in 0..400 {
+        let mut rng = Rng::new(seed);
+        let count = 1 + rng.below(100) as usize;
+        let here: Vec<_> = (0..count).filter(|_| rng.below(8) == 0).collect();
+        let mut rig = Rig::new(count, rng.below(3) > 0, rng.below(2) > 0, &here);
+        let keeps = rng.below(4) > 0;
+        // What is under way: reads, pieces owed by the mesh, runs `(number, next, end)`, writes; and what each reader still gets.
+        let (mut reads, mut owed, mut runs, mut writes) = (vec![], vec![], vec![], vec![]);
+        let mut wanted: Map<ReaderId, Range<usize>> = Map::default();
+        let mut steps = 0;
+        let (mut opened, mut closed) = (0, 0);
+        while opened < 8 || !wanted.is_empty() {
+            steps += 1;
+            assert!(steps < 20_000, "seed {seed} hangs: {wanted:?}, {runs:?}, {owed:?}, {:?}", rig.transfer.runs);
+            let said = match rng.below(16) {
+                0 if opened < 8 => {
+                    opened += 1;
+                    let start = rng.below(count as u64) as usize;
+                    let span = start..start + 1 + rng.below((count - start) as u64) as usize;
+                    wanted.insert(opened, span.clone());
+                    rig.put(Input::Open(opened, span))
+                }
+                1 if !wanted.is_empty() && closed < 4 && rng.below(3) == 0 => {
+                    closed += 1;
+                    let id = *wanted.keys().next().unwrap();
+                    wanted.remove(&id);
+                    rig.put(Input::Close(id))
+                }
+                2..5 if !wanted.is_empty() => {
+                    let id = *wanted.keys().nth(rng.below(wanted.len() as u64) as usize).unwrap();
+                    rig.put(Input::Pull(id))
+                }
+                5 if !reads.is_empty() => {
+                    let at: usize = reads.swap_remove(rng.below(reads.len() as u64) as usize);
+                    rig.put(Input::Read(at, (rng.below(6) > 0).then(|| verified(at))))
+                }
+                6 if !owed.is_empty() => {
+                    let at: usize = owed.swap_remove(rng.below(owed.len() as u64) as usize);
+                    match rng.below(3) {
+                        0 => rig.put(Input::Gone(at)),
+                        1 => rig.put(Input::Expect(vec![(at, Some(rng.below(2000) as u32))])),
+                        _ => rig.put(Input::Piece(at, verified(at))),
+                    }
+                }
+                7 if !writes.is_empty() => rig.put(Input::Stored(writes.swap_remove(0), keeps)),
+                8 => rig.wait(rng.below(300)),
+                9..16 if !runs.is_empty() => {
+                    let which = rng.below(runs.len() as u64) as usize;
+                    let (id, next, end): (RunId, usize, usize) = runs[which];
+                    if next == end {
+                        runs.swap_remove(which);
+                        rig.put(Input::Ended(id, Ok(())))
+                    } else if !rig.transfer.may_fetch(id) {
+                        vec![]
+                    } else if rng.below(40) == 0 {
+                        runs.swap_remove(which);
+                        let ended = if rng.below(2) == 0 { Ok(()) } else { Err(Fault::Status(404)) };
+                        rig.transfer.via = Via::Plain;
+                        rig.put(Input::Ended(id, ended))
+                    } else {
+                        runs[which].1 += 1;
+                        rig.fetched(id, next)
+                    }
+                }
+                _ => vec![],
+            };
+            for line in said {
+                let words: Vec<_> = line.split([' ', '+']).collect();
+                let number = |at: usize| words[at].parse::<usize>().unwrap();
+                match words[0] {
+                    "read" => reads.push(number(1)),
+                    "ask" => {
+                        let list = line[line.find('[').unwrap() + 1..line.find(']').unwrap()].split(", ");
+                        owed.extend(list.map(|at| at.parse::<usize>().unwrap()));
+                    }
+                    "fetch" => {
+                        let (from, end) = words[2].split_once("..").unwrap();
+                        runs.push((number(1) as RunId, from.parse().unwrap(), end.parse().unwrap()));
+                        assert!(runs.len() <= 12, "seed {seed}: {runs:?}");
+                    }
+                    "stop" => runs.retain(|&(id, ..)| id != number(1) as RunId),
+                    "store" => writes.push(number(1)..number(1) + number(2)),
+                    "emit" => {
+                        let span = wanted.get_mut(&(number(1) as ReaderId)).expect("a reader that is there");
+                        assert_eq!(span.next(), Some(number(2)), "in order");
+                    }
+                    "finished" => {
+                        let span = wanted.remove(&(number(1) as ReaderId)).unwrap();
+                        assert!(span.is_empty(), "seed {seed}: {span:?} is left");
+                    }
+                    "failed" => panic!("seed {seed}: {line}"),
+                    _ => {}
+                }
+            }
+            let held = rig.transfer.slots.iter().filter(|slot| slot.body.is_some() && slot.local).count() as u64;
+            assert!(held <= 5 * WINDOW / LEN as u64, "seed {seed}: {held} held");
+        }
+    }
+}
+
+#[test]
 fn a_slow_reader_bounds_what_is_held() {
     let mut rig = Rig::new(400, true, false, &[]);
     rig.put(Input::Open(1, 0..400));
@@ -506,6 +685,7 @@ fn what_comes_slowly_is_stored_and_given_on_before_its_segment_is_whole() {
     rig.now = rig.now + 10_000;
     assert_eq!(rig.fetched(1, 3), ["emit 1 3 Origin", "store 3+1"], "a segment is whole with what is being stored");
     assert_eq!(rig.fetched(1, 4), ["emit 1 4 Origin", "emit 1 5 Peer"]);
+    assert_eq!(rig.put(Input::Ended(1, Ok(()))), ["fetch 2 6..8 Plain"]);
     rig.now = rig.now + 10_000;
-    assert_eq!(rig.fetched(1, 6), ["emit 1 6 Origin"]);
+    assert_eq!(rig.fetched(2, 6), ["emit 1 6 Origin"]);
 }

@@ -247,7 +247,7 @@ impl Inner {
                 super::link::want(self, file, priority, &wanted.unwrap_or_default());
             }
             Output::Cancel(pieces) => super::link::cancel(self, file, &pieces),
-            Output::Fetch { run, pieces, via } => {
+            Output::Fetch { run, pieces, via, is_beside } => {
                 let Ok(abort) = web_sys::AbortController::new() else { return };
                 let order = self.with(file, |open| {
                     open.aborts.insert(run, abort.clone());
@@ -256,6 +256,7 @@ impl Inner {
                         run,
                         pieces,
                         via,
+                        is_beside,
                         url: open.url.clone(),
                         entry: open.entry.clone(),
                         signal: abort.signal(),

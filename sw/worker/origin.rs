@@ -48,6 +48,7 @@ pub(super) struct Order {
     pub(super) run: RunId,
     pub(super) pieces: Range<usize>,
     pub(super) via: Via,
+    pub(super) is_beside: bool,
     /// The URL that was asked for.
     pub(super) url: String,
     pub(super) entry: Rc<Entry>,
@@ -114,10 +115,15 @@ async fn ask(inner: &Inner, order: &Order, range: Option<(u64, u64)>) -> Js<web_
         Via::Old => inner.url(&format!("peerage/old/{}", order.file.hex())),
     };
     let is_file = !is_part(&order.entry);
+    let cache = match order.via {
+        Via::Reload => "reload",
+        Via::Plain | Via::Old if order.is_beside => "no-store",
+        Via::Plain | Via::Old => "default",
+    };
     let init = js::object(&[
         // What may be shared is fetched as a stranger would get it.
         ("credentials", if is_file && order.entry.label == Label::Share { "omit" } else { "same-origin" }.into()),
-        ("cache", if order.via == Via::Reload { "reload" } else { "default" }.into()),
+        ("cache", cache.into()),
         ("signal", order.signal.clone().into()),
     ]);
     if let Some((offset, len)) = range {
